@@ -1,0 +1,75 @@
+"""The Redis clients, every option pinned, because each default has been somebody's outage.
+
+How many connections a process opens depends on what the process is, never on how many requests it serves:
+the pool is bounded and a thread waits for its turn. A web process holds POOL_SIZE + 1 (the subscription), a
+worker three: commands, doorbell, heartbeat.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+from redis.retry import Retry
+
+from imagequeue.errors import ConfigurationError
+
+# A command takes under a millisecond, so four of them at a time keep hundreds of requests moving.
+POOL_SIZE = 4
+# Longer than any command or script takes; a peer silent for that long is gone, not slow.
+ANSWER_SECONDS = 3.0
+CONNECT_SECONDS = 1.0
+# How long a thread waits for a connection while others use the pool.
+POOL_WAIT_SECONDS = 3.0
+
+
+def connect(
+    url: str, *, name: str, size: int = 1, answer_seconds: float = ANSWER_SECONDS, repeats: int = 1
+) -> redis.Redis:
+    """A client with its own pool of at most `size` connections; opens none of them yet.
+
+    name: shown by CLIENT LIST. answer_seconds: for a blocking command, more than it blocks.
+    repeats: how often a command whose answer was lost is sent again; each script here allows it.
+    Raises ConfigurationError for an address that is none.
+    """
+    try:
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=size,
+            timeout=POOL_WAIT_SECONDS,
+            socket_timeout=answer_seconds,
+            socket_connect_timeout=CONNECT_SECONDS,
+            # Known to leave a dead peer unnoticed for hours otherwise, on an idle connection.
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
+            # Sends PINGs but never looks for the PONG: the waiter and the lease have beats of their own.
+            health_check_interval=0,
+            # A failover answers READONLY until the client connects again, which a repeat does.
+            retry=Retry(
+                ExponentialWithJitterBackoff(cap=0.5, base=0.05),
+                repeats,
+                (ConnectionError, TimeoutError, ReadOnlyError),
+            ),
+            retry_on_error=[ReadOnlyError],
+            # RESP3 mixes pushed messages into the answers; nothing here wants that.
+            protocol=2,
+            client_name=name,
+            # CLIENT SETINFO: two more commands at each connect, unknown to Redis 6.2.
+            driver_info=None,
+            decode_responses=False,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"REDIS_URL: {without_secrets(url)!r} is no Redis address ({error})") from error
+    return redis.Redis(connection_pool=pool)
+
+
+def without_secrets(url: str) -> str:
+    """The address as it may stand in a log: no user, no password, no query."""
+    try:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(unreadable)"
+    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))

@@ -1,0 +1,131 @@
+"""Everything that can go wrong, as one tree; a view raises, one error handler answers.
+
+    ImageQueueError
+    ├── ConfigurationError            a setting, a file or a model that cannot work: the script ends with 2
+    ├── ClientError                   the request is at fault: the same request will fail again
+    │   ├── BadRequest        400
+    │   ├── NotFound          404
+    │   ├── TooLarge          413
+    │   ├── Unsupported       415
+    │   ├── BadImage          422
+    │   └── TooMany           429
+    ├── Unavailable           503     not now: the same request may succeed after `retry_after` seconds
+    │   ├── QueueFull
+    │   ├── NoWorkers
+    │   ├── RedisDown
+    │   ├── ServerBusy
+    │   └── Draining
+    ├── DeadlineExceeded      504
+    ├── JobFailed             500     the model raised on this image, or was killed by it
+    └── Fenced                        a worker's lease has ended and its jobs were given to others
+
+The HTTP status and the machine-readable code stand on the class, the facts on the instance.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ImageQueueError(Exception):
+    """The root; `message` is written for the person who has to act on it."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigurationError(ImageQueueError):
+    """A setting, a file or a model that cannot work on this machine; scripts print it and end with 2."""
+
+    code = "configuration"
+
+
+class WeightsMissing(ConfigurationError):
+    """The model's weights, or the labels that go with them, are neither here nor to be downloaded."""
+
+
+class ClientError(ImageQueueError):
+    status = 400
+    code = "bad_request"
+
+
+class BadRequest(ClientError):
+    pass
+
+
+class NotFound(ClientError):
+    status = 404
+    code = "not_found"
+
+
+class TooLarge(ClientError):
+    status = 413
+    code = "too_large"
+
+
+class Unsupported(ClientError):
+    status = 415
+    code = "unsupported_type"
+
+
+class BadImage(ClientError):
+    status = 422
+    code = "bad_image"
+
+
+class TooMany(ClientError):
+    status = 429
+    code = "too_many_requests"
+
+
+class Unavailable(ImageQueueError):
+    """`retry_after`: whole seconds after which a repeat is likely to succeed."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(Unavailable):
+    code = "queue_full"
+
+
+class NoWorkers(Unavailable):
+    code = "no_workers"
+
+
+class RedisDown(Unavailable):
+    code = "redis_down"
+
+
+class ServerBusy(Unavailable):
+    code = "server_busy"
+
+
+class Draining(Unavailable):
+    code = "draining"
+
+
+class DeadlineExceeded(ImageQueueError):
+    status = 504
+    code = "deadline_exceeded"
+
+
+class JobFailed(ImageQueueError):
+    code = "job_failed"
+
+
+class Fenced(ImageQueueError):
+    code = "fenced"
+
+
+def from_code(code: str, message: str) -> ImageQueueError:
+    """The error that a worker or a script wrote into a result's envelope, as an exception to raise."""
+    return (DeadlineExceeded if code == DeadlineExceeded.code else JobFailed)(message)

@@ -1,0 +1,122 @@
+"""The values that travel through Redis: a Job on its way down, a Result on its way back.
+
+Both are JSON with the id first, at a fixed place, so that Lua and the waiter read it without parsing
+200 kB of base64:
+
+    {"id":"<32 hex>","enqueued":<ms>,"deadline":<ms>,"reply_to":"<web id>","top":5,"image":"<base64>"}
+    {"id":"<32 hex>","predictions":[["castle",0.9936,483], …],"queued_ms":…, …}
+    {"id":"<32 hex>","error":{"code":"job_failed","message":"…"}}
+
+The two instants are Redis's own: enqueue.lua writes them between the id and the rest, whatever the
+clock of the machine that sent the job says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagequeue.errors import ImageQueueError, from_code
+
+ID_LENGTH = 32
+_ID = slice(len('{"id":"'), len('{"id":"') + ID_LENGTH)
+
+
+def new_id() -> str:
+    """32 hexadecimal digits, never used before."""
+    return uuid.uuid4().hex
+
+
+def id_of(document: bytes) -> str:
+    """The id at the head of an encoded Job or Result."""
+    return document[_ID].decode("ascii", "replace")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to classify.
+
+    pixels: uint8 RGB, row by row, height x width x 3 bytes.
+    reply_to: the web process whose channel hears of the result; empty if nobody listens.
+    top: how many predictions are wanted, best first.
+    enqueued_ms, deadline_ms: Redis's milliseconds; 0 until the job is enqueued.
+    """
+
+    pixels: bytes
+    reply_to: str = ""
+    top: int = 5
+    id: str = field(default_factory=new_id)
+    enqueued_ms: int = 0
+    deadline_ms: int = 0
+
+    def encode(self) -> bytes:
+        """The document as a web server sends it, the two instants still missing."""
+        # By hand, not json.dumps: base64 needs no escaping, and scanning 200 kB for it costs more than the rest.
+        head = f'{{"id":"{self.id}","reply_to":"{self.reply_to}","top":{self.top},"image":"'
+        return b"".join((head.encode("ascii"), base64.b64encode(self.pixels), b'"}'))
+
+    @classmethod
+    def decode(cls, document: bytes) -> Job:
+        """Raises ValueError for what is no job document."""
+        try:
+            fields: Mapping[str, Any] = json.loads(document)
+            return cls(
+                pixels=base64.b64decode(fields["image"], validate=True),
+                reply_to=str(fields["reply_to"]),
+                top=int(fields["top"]),
+                id=str(fields["id"]),
+                enqueued_ms=int(fields["enqueued"]),
+                deadline_ms=int(fields["deadline"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a job document: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One label of the model with its probability, 0 to 1, and its place among the model's outputs."""
+
+    label: str
+    probability: float
+    index: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a job: predictions, best first, or an error.
+
+    facts: what the worker tells about the way there: queued_ms, inference_ms, batch, worker, model, weights.
+    """
+
+    id: str
+    predictions: tuple[Prediction, ...] = ()
+    error: ImageQueueError | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """The envelope: a few hundred bytes, stored under the result's key and published."""
+        envelope: dict[str, Any] = {"id": self.id}
+        if self.error is not None:
+            envelope["error"] = {"code": self.error.code, "message": self.error.message}
+        else:
+            # Seven digits are what a float32 holds.
+            envelope["predictions"] = [(p.label, round(p.probability, 7), p.index) for p in self.predictions]
+        return json.dumps(envelope | dict(self.facts), separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, envelope: bytes) -> Result:
+        """Raises ValueError for what is no result envelope."""
+        try:
+            facts: dict[str, Any] = json.loads(envelope)
+            job_id = str(facts.pop("id"))
+            error = facts.pop("error", None)
+            if error is not None:
+                return cls(id=job_id, error=from_code(error["code"], error["message"]), facts=facts)
+            predictions = tuple(Prediction(*entry) for entry in facts.pop("predictions"))
+            return cls(id=job_id, predictions=predictions, facts=facts)
+        except (KeyError, TypeError, AttributeError) as broken:
+            raise ValueError(f"not a result envelope: {broken!r}") from broken

@@ -1,0 +1,272 @@
+"""The queue: every key name, and one method for each script in lua/. docs/protocol.md tells why it is so.
+
+Every method may be called again after its answer was lost; the scripts make a repeat change nothing. What
+Redis or the network does wrong leaves this file as RedisDown, with a reason a person can use.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, cast
+
+import redis
+from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+
+from imagequeue.errors import DeadlineExceeded, Fenced, NoWorkers, QueueFull, RedisDown
+from imagequeue.job import Job, Result
+
+VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap")
+# Documents kept in `dead`: 200 kB each.
+MAX_DEAD = 100
+# At most this many seconds are asked of a refused client, however slow the drain.
+MAX_RETRY_AFTER = 60
+
+# What Redis says when it is there but cannot serve: at its memory limit, after a failed save (a full disk),
+# as a replica after a failover, while it loads, at its limit of clients.
+_UNABLE = {
+    "OOM": "Redis has reached its memory limit",
+    "MISCONF": "Redis cannot save to its disk",
+    "READONLY": "Redis is a read-only replica now",
+    "LOADING": "Redis is loading its data",
+    "MASTERDOWN": "Redis has lost its master",
+    "NOREPLICAS": "Redis has too few replicas",
+    "CLUSTERDOWN": "the Redis cluster is down",
+    "UNBLOCKED": "Redis ended a blocking command",
+    "max number of clients": "Redis has reached its limit of clients",
+}
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turns what redis-py raises into RedisDown; a ResponseError that is our own mistake stays as it is."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        reason = next((text for word, text in _UNABLE.items() if word in str(error)), None)
+        raise RedisDown(f"{reason or 'Redis does not answer'}.") from error
+    except ResponseError as error:
+        for word, text in _UNABLE.items():
+            if word in str(error):
+                raise RedisDown(f"{text}.") from error
+        raise
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A document as it was claimed, with Redis's now and how often it was claimed and crashed so far."""
+
+    document: bytes
+    claimed_ms: int
+    attempts: int
+    crashes: int
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What one reaping found: suspects that wait, workers reaped, jobs handed back, jobs given up."""
+
+    suspects: int
+    workers: int
+    jobs: int
+    convicted: int
+
+
+class JobQueue:
+    """One waiting list and all that belongs to it, seen through one Redis client."""
+
+    def __init__(self, client: redis.Redis, name: str = "image_queue", *, result_ttl: float = 300.0) -> None:
+        """name: the waiting list's key, without braces. result_ttl: seconds that an undelivered result is kept."""
+        self.client = client
+        self.name = name
+        self._ttl_ms = int(result_ttl * 1000)
+        lua = resources.files("imagequeue") / "lua"
+        prelude = (lua / "prelude.lua").read_text()
+        # register_script sends EVALSHA, and the text only after a NOSCRIPT: a restarted Redis is no event.
+        self._scripts = {verb: client.register_script(prelude + (lua / f"{verb}.lua").read_text()) for verb in VERBS}
+
+    def key(self, suffix: str) -> str:
+        """`{name}:suffix`: the braces put every key into the waiting list's cluster slot."""
+        return f"{{{self.name}}}:{suffix}"
+
+    def channel(self, web_id: str) -> str:
+        return self.key(f"results:{web_id}")
+
+    def _run(self, verb: str, *args: bytes | str | float) -> Any:
+        with redis_errors():
+            return self._scripts[verb](keys=[self.name], args=args)
+
+    # The web side.
+
+    def enqueue(
+        self,
+        job: Job,
+        *,
+        timeout: float,
+        max_length: int,
+        max_bytes: int = 0,
+        needs_worker: bool = True,
+    ) -> int:
+        """Accept `job`, to be answered within `timeout` seconds; returns how many now wait.
+
+        Raises QueueFull, NoWorkers, RedisDown; after either of the first two the job is certainly not queued.
+        """
+        word, depth, drained, drained_ms = self._run(
+            "enqueue",
+            job.encode(),
+            int(timeout * 1000),
+            max_length,
+            max_bytes,
+            int(needs_worker),
+            self._ttl_ms,
+        )
+        if word == b"FULL":
+            raise QueueFull(f"The queue is full: {depth} images wait.", _retry_after(depth, drained, drained_ms))
+        if word == b"NO_WORKERS":
+            raise NoWorkers("No worker is alive to classify the image.", retry_after=5)
+        return int(depth)
+
+    def results(self, ids: Sequence[str]) -> list[bytes | None]:
+        """The stored envelopes of `ids`, None where there is none yet: one round trip."""
+        with redis_errors():
+            return cast("list[bytes | None]", self.client.mget([self.key(f"result:{i}") for i in ids]))
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Delete results that were delivered: one round trip."""
+        with redis_errors():
+            self.client.unlink(*(self.key(f"result:{i}") for i in ids))
+
+    def cancel(self, job_id: str) -> bytes | None:
+        """Give a job up at its deadline: no worker will compute it. Returns the envelope if one was first.
+
+        A job that has a result is dropped by claim, so a result that says so is all that cancelling takes.
+        """
+        gone = Result(id=job_id, error=DeadlineExceeded("The deadline passed before the image was classified."))
+        key = self.key(f"result:{job_id}")
+        with redis_errors():
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.set(key, gone.encode(), nx=True, px=self._ttl_ms)
+            pipeline.get(key)
+            is_cancelled, envelope = pipeline.execute()
+        return None if is_cancelled else envelope
+
+    def live_workers(self) -> int:
+        """How many workers hold a lease now, by Redis's clock. Raises RedisDown."""
+        with redis_errors():
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.time()
+            pipeline.zrange(self.key("workers"), 0, -1, withscores=True)
+            (seconds, microseconds), leases = pipeline.execute()
+        now_ms = seconds * 1000 + microseconds // 1000
+        return sum(lease_end > now_ms for _, lease_end in leases)
+
+    # The worker's side.
+
+    def join(self, worker_id: str, lease_seconds: float, facts: dict[str, str | int | float]) -> None:
+        """A fresh `worker_id` takes its first lease; `facts` are shown to people."""
+        pairs = [part for pair in facts.items() for part in pair]
+        self._run("heartbeat", worker_id, int(lease_seconds * 1000), "JOIN", *pairs)
+
+    def heartbeat(self, worker_id: str, lease_seconds: float) -> None:
+        """Extend the lease. Raises Fenced if there is none to extend."""
+        if self._run("heartbeat", worker_id, int(lease_seconds * 1000), "BEAT") == b"FENCED":
+            raise Fenced(f"{worker_id} has no lease.")
+
+    def claim(self, worker_id: str, *, lease_seconds: float, token: str, limit: int, held: int = 0) -> list[Claimed]:
+        """The next batch, in order, at most `limit` jobs; empty when there is nothing to do. Raises Fenced.
+
+        token: new for each claim, and the same when that claim is repeated.
+        held: how many documents from earlier claims are still in hand, not completed.
+        """
+        word, *rest = self._run(
+            "claim", worker_id, int(lease_seconds * 1000), token, limit, held, self._ttl_ms, MAX_DEAD
+        )
+        if word == b"FENCED":
+            raise Fenced(f"{worker_id} has no lease.")
+        now_ms, *flat = rest
+        return [
+            Claimed(document, int(now_ms), int(attempts), int(crashes))
+            for document, attempts, crashes in zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
+        ]
+
+    def complete(self, worker_id: str, results: Sequence[tuple[Job, Result]]) -> int:
+        """Store and publish results, in claim order; returns how many were the first for their job."""
+        args = [part for job, result in results for part in (job.id, job.reply_to, result.encode())]
+        words = self._run("complete", worker_id, self._ttl_ms, *args)
+        return int(words.count(b"STORED"))
+
+    def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
+        """Give one job up with an error result, and keep its document in `dead`; False if it had a result."""
+        args = (job_id, reply_to, result.encode(), reason)
+        return bool(self._run("fail", worker_id, self._ttl_ms, MAX_DEAD, *args) == b"STORED")
+
+    def release(self, worker_id: str) -> int:
+        """Hand back all that lies in the worker's processing list, and end its lease; returns how many."""
+        return int(self._run("release", worker_id))
+
+    def reap(self, *, interval: float, max_crashes: int, victim: str = "") -> Reaped:
+        """Bring back the jobs of workers whose lease has ended; no sooner than `interval` seconds after the last.
+
+        victim: a worker whose process is known to be dead, reaped at once whatever its lease.
+        """
+        counts = self._run("reap", int(interval * 1000), max_crashes, self._ttl_ms, MAX_DEAD, victim)
+        return Reaped(*map(int, counts))
+
+    # For people and tests.
+
+    def depth(self) -> int:
+        """How many jobs wait."""
+        with redis_errors():
+            return int(self.client.llen(self.name))
+
+    def stats(self) -> dict[str, float]:
+        """The counters: enqueued, completed, expired, refused, failed, crashes, convicted, dead, …"""
+        with redis_errors():
+            stats = cast("dict[bytes, bytes]", self.client.hgetall(self.key("stats")))
+        return {field.decode(): float(value) for field, value in stats.items()}
+
+
+class Doorbell:
+    """Waiting for work without asking for it: BLMOVE on a connection of its own.
+
+    Its answer may be lost on the wire with the document already moved, so the answer is not used: what counts
+    is what claim finds in the processing list.
+    """
+
+    def __init__(self, client: redis.Redis, queue: JobQueue, *, seconds: float = 1.0) -> None:
+        """client: one connection that waits for an answer longer than `seconds`, and repeats nothing."""
+        self._client = client
+        self._queue = queue
+        self._seconds = seconds
+
+    def wait(self, worker_id: str) -> bool:
+        """Until a document lies in the worker's processing list, or `seconds` have passed; raises RedisDown."""
+        started = time.monotonic()
+        try:
+            with redis_errors():
+                processing = self._queue.key(f"processing:{worker_id}")
+                # The server takes fractions of a second; redis-py's annotation says otherwise.
+                seconds = cast(int, self._seconds)
+                return self._client.blmove(self._queue.name, processing, seconds, "LEFT", "RIGHT") is not None
+        except RedisDown as error:
+            # BLMOVE counts as taking memory, so at its limit Redis refuses it; claim still drains the queue.
+            # The wait is kept, or the loop would spin.
+            if "OOM" not in str(error.__cause__):
+                raise
+            time.sleep(max(0.0, self._seconds / 10 - (time.monotonic() - started)))
+            return True
+
+
+def _retry_after(depth: int, drained: bytes, drained_ms: bytes) -> int:
+    """Whole seconds until the queue that is full now will have drained, at the rate measured lately."""
+    jobs, milliseconds = float(drained), float(drained_ms)
+    if jobs <= 0 or milliseconds <= 0:
+        return 5
+    return max(1, min(MAX_RETRY_AFTER, math.ceil(depth * milliseconds / jobs / 1000)))
+
+
+__all__ = ["Claimed", "Doorbell", "JobQueue", "Reaped", "RedisError"]

@@ -1,0 +1,80 @@
+-- claim: give a worker its next batch, and stamp each job in it.
+--
+-- The worker's processing list may already hold documents: the one that the doorbell (BLMOVE) moved, or what
+-- a claim moved whose answer was lost. They are adopted; only then is the batch topped up from the queue.
+--
+-- ARGV  1 worker id
+--       2 lease, ms
+--       3 token: new for each claim, the same when a claim is repeated
+--       4 most jobs in the batch
+--       5 how many documents at the head of the processing list the worker has in hand from earlier claims
+--       6 how long a result is kept, ms
+--       7 most documents in `dead`
+-- Returns  {'FENCED'} when the worker has no lease: it was reaped; drop all in hand and take a new id
+--          {'OK', now ms, document, attempts, crashes, document, attempts, crashes, ...}
+-- Repeat   Safe: the same documents come back, and an attempt is counted once for each token.
+-- Dropped  here, unseen by the model: jobs that have a result (cancelled ones too), jobs past their deadline.
+local me, lease_ms, token, limit = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local held, ttl_ms, max_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local processing = P .. 'processing:' .. me
+local now = now_ms()
+
+allow_at_maxmemory()
+if not redis.call('ZSCORE', P .. 'workers', me) then return {'FENCED'} end
+redis.call('ZADD', P .. 'workers', now + lease_ms, me)
+
+local batch, size, holds_suspect = {'OK', now}, 0, false
+
+-- Puts a document of the processing list into the batch; false when it must be dropped from the list.
+local function accept(document)
+  local id, deadline, reply_to = head_of(document)
+  if not id then
+    bury(document, 'no job document', max_dead)
+    return false
+  end
+  local job = redis.call('HMGET', job_key(id), 'token', 'attempts', 'crashes')
+  if not job[2] or redis.call('EXISTS', P .. 'result:' .. id) == 1 then return false end
+  if deadline <= now then
+    expire(id, reply_to, ttl_ms)
+    return false
+  end
+  local attempts = tonumber(job[2])
+  if job[1] ~= token then
+    attempts = redis.call('HINCRBY', job_key(id), 'attempts', 1)
+    redis.call('HSET', job_key(id), 'token', token, 'state', 'claimed', 'worker', me)
+  end
+  local crashes = tonumber(job[3])
+  holds_suspect = holds_suspect or crashes > 0
+  size = size + 1
+  batch[#batch + 1] = document
+  batch[#batch + 1] = attempts
+  batch[#batch + 1] = crashes
+  return true
+end
+
+-- A document that was suspected once is computed alone: if it kills again, it kills no other.
+local function is_complete() return size >= limit or holds_suspect end
+
+local function is_suspect(document)
+  local id = head_of(document)
+  return id and tonumber(redis.call('HGET', job_key(id), 'crashes') or 0) > 0
+end
+
+for _, document in ipairs(redis.call('LRANGE', processing, held, -1)) do
+  if is_complete() or (size > 0 and is_suspect(document)) then break end
+  if not accept(document) then redis.call('LREM', processing, -1, document) end
+end
+
+-- Suspects before the queue, one at a time: constant load must not starve them.
+while size == 0 and held == 0 do
+  local document = redis.call('LMOVE', P .. 'suspect', processing, 'LEFT', 'RIGHT')
+  if not document then break end
+  if not accept(document) then redis.call('RPOP', processing) end
+end
+
+while not is_complete() do
+  local document = redis.call('LMOVE', Q, processing, 'LEFT', 'RIGHT')
+  if not document then break end
+  if not accept(document) then redis.call('RPOP', processing) end
+end
+return batch

@@ -1,0 +1,19 @@
+-- heartbeat: take a lease, or extend it.
+--
+-- ARGV  1 worker id
+--       2 lease, ms
+--       3 JOIN (a fresh id takes its first lease) | BEAT
+--       4... with JOIN: field, value, field, value, ... for people
+-- Returns  OK | FENCED (BEAT without a lease: the worker was reaped, or Redis lost its memory)
+-- Repeat   Safe: a lease is set, not added to.
+local me, lease_ms, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+
+allow_at_maxmemory()
+if verb == 'JOIN' then
+  redis.call('HSET', P .. 'worker:' .. me, unpack(ARGV, 4))
+elseif not redis.call('ZSCORE', P .. 'workers', me) then
+  return 'FENCED'
+end
+redis.call('ZADD', P .. 'workers', now_ms() + lease_ms, me)
+redis.call('PEXPIRE', P .. 'worker:' .. me, lease_ms * 2)
+return 'OK'

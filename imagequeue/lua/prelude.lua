@@ -1,0 +1,81 @@
+-- prelude: what every script shares; jobqueue.py puts it in front of each of them.
+--
+-- KEYS[1]  Q, the waiting list. Every other key is derived from it and hashes to its slot; the ids in
+--          them are known only once a document has been read, which is why they are not declared.
+--
+-- An element of any list is a job document: JSON that begins
+--   {"id":"<32 hex>","enqueued":<ms>,"deadline":<ms>,"reply_to":"<web id>", ...
+-- so its head is read with a pattern; decoding 200 kB of base64 as JSON would block Redis.
+local Q = KEYS[1]
+local P = '{' .. Q .. '}:'
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A Redis at maxmemory refuses a command that may take memory only until the script's first write.
+-- This write takes none, so what drains the queue goes on there. (`#!lua flags=allow-oom` says it
+-- better and is unknown to Redis 6.2.)
+local function allow_at_maxmemory()
+  redis.call('HDEL', P .. 'stats', '')
+end
+
+local function count(field, n)
+  redis.call('HINCRBY', P .. 'stats', field, n)
+end
+
+local function job_key(id) return P .. 'job:' .. id end
+
+-- id, deadline (ms), reply_to; nil for what is no document of ours.
+local function head_of(document)
+  local id, deadline, reply_to = string.match(string.sub(document, 1, 300),
+    '^{"id":"(%x+)","enqueued":%d+,"deadline":(%d+),"reply_to":"([^"]*)"')
+  if id and #id == 32 then return id, tonumber(deadline), reply_to end
+end
+
+-- Stores the first result of a job and publishes it; false, and nothing changes, for any later one.
+-- No job hash and no result: the job was answered so long ago that both are forgotten.
+local function settle(id, envelope, reply_to, ttl_ms)
+  if redis.call('EXISTS', P .. 'result:' .. id) == 1 or redis.call('EXISTS', job_key(id)) == 0 then
+    return false
+  end
+  redis.call('SET', P .. 'result:' .. id, envelope, 'PX', ttl_ms)
+  redis.call('DEL', job_key(id))
+  if reply_to ~= '' then redis.call('PUBLISH', P .. 'results:' .. reply_to, envelope) end
+  return true
+end
+
+local function error_envelope(id, code, message)
+  return '{"id":"' .. id .. '","error":' .. cjson.encode({code = code, message = message}) .. '}'
+end
+
+-- A document whose time ran out before a model saw it.
+local function expire(id, reply_to, ttl_ms)
+  if settle(id, error_envelope(id, 'deadline_exceeded', 'The deadline passed while the job waited.'),
+      reply_to, ttl_ms) then
+    count('expired', 1)
+  end
+end
+
+-- Keeps a document that was given up, for people; the list is capped, images are large.
+local function bury(document, reason, max_dead)
+  redis.call('LPUSH', P .. 'dead', '{"at":' .. string.format('%.0f', now_ms()) .. ',"reason":'
+    .. cjson.encode(reason) .. ',"document":' .. cjson.encode(document) .. '}')
+  redis.call('LTRIM', P .. 'dead', 0, max_dead - 1)
+  count('dead', 1)
+end
+
+-- Takes the document with this id out of a list; its head, nearly always.
+local function remove(list, id)
+  local head = redis.call('LPOP', list)
+  if not head then return nil end
+  if head_of(head) == id then return head end
+  redis.call('LPUSH', list, head)
+  for _, document in ipairs(redis.call('LRANGE', list, 1, -1)) do
+    if head_of(document) == id then
+      redis.call('LREM', list, 1, document)
+      return document
+    end
+  end
+end

@@ -1,0 +1,252 @@
+"""How a web process waits for all its requests' results at once: one subscription, and one poll behind it.
+
+A request registers its job's id *before* it enqueues, so no message can come too early, and then waits on an
+event of its own. The subscriber thread turns messages into events. What pub/sub loses (it loses whatever is
+published while nobody listens, and says nothing) the poller thread finds, with one MGET for all outstanding
+ids together.
+
+When is a poll due? A subscription is one ordered stream: whatever is heard on it, a message or a PONG, proves
+that all that was published before has been heard too. So while ids are outstanding a quiet stream is asked
+with a PING; only if it stays silent for `poll_interval`, and after every new subscription, the ids are polled.
+In the healthy state nothing is, however long a job waits. Pub/sub is still never trusted for good: an id that
+has waited for SAFETY_POLLS intervals is polled even so.
+
+redis-py's PubSub reconnects silently, which hides the very moment after which a poll is due; its health
+check sends PINGs and never looks for the PONG. So the subscription is a plain connection here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from imagequeue.errors import DeadlineExceeded, ImageQueueError
+from imagequeue.events import fail, log, warn
+from imagequeue.job import Result, id_of
+from imagequeue.jobqueue import JobQueue, redis_errors
+
+# A subscription silent for this many beats, its PINGs unanswered, is dropped and made anew.
+SILENT_BEATS = 3
+# After this many intervals an id is polled although the subscription is proven alive.
+SAFETY_POLLS = 10
+# A delivered result stays this long as its own tombstone: an enqueue that the network repeats finds it there.
+FORGET_AFTER = 10.0
+
+
+class Ticket:
+    """One outstanding job: who waits on it, since when, and how the answer came."""
+
+    __slots__ = ("_ready", "born", "came_by", "envelope", "id")
+
+    def __init__(self, job_id: str) -> None:
+        self.id = job_id
+        self.born = time.monotonic()
+        self.envelope: bytes | None = None
+        self.came_by = ""
+        self._ready = threading.Event()
+
+    def resolve(self, envelope: bytes, came_by: str) -> None:
+        """The first answer counts; a message and a poll may both bring it."""
+        if self.envelope is None:
+            self.came_by = came_by
+            self.envelope = envelope
+            self._ready.set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._ready.wait(max(0.0, seconds))
+
+
+class Waiter:
+    """All waiting of one process. Start it after the fork: threads and connections do not survive one."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        subscription: redis.Redis,
+        web_id: str,
+        *,
+        poll_interval: float = 1.0,
+        beat: float = 2.0,
+    ) -> None:
+        """subscription: a client whose single connection is the waiter's own; it must not repeat commands.
+
+        poll_interval: seconds. beat: seconds between PINGs on a quiet subscription while nobody waits.
+        """
+        self._queue = queue
+        self._subscription = subscription
+        self._poll_interval = poll_interval
+        self._beat = beat
+        self._channel = queue.channel(web_id)
+        self._heard = 0.0
+        self._safety_polled = 0.0
+        self._outstanding: dict[str, Ticket] = {}
+        self._delivered: deque[tuple[float, str]] = deque()
+        self._stopping = threading.Event()
+        self._poll_now = threading.Event()
+        self._subscribed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for work in (self._subscribe_forever, self._poll_forever):
+            thread = threading.Thread(target=work, name=f"waiter{work.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End both threads; whoever still waits, waits for the deadline."""
+        self._stopping.set()
+        self._poll_now.set()
+        for thread in self._threads:
+            thread.join(timeout=2 * self._beat)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Redis has acknowledged the subscription, and nothing has broken it since."""
+        return self._subscribed.is_set()
+
+    @contextmanager
+    def expecting(self, ids: Iterable[str]) -> Iterator[dict[str, Ticket]]:
+        """Register ids for as long as the block runs; enqueue inside it."""
+        tickets = {job_id: Ticket(job_id) for job_id in ids}
+        self._outstanding.update(tickets)
+        try:
+            yield tickets
+        finally:
+            for ticket in tickets.values():
+                self._outstanding.pop(ticket.id, None)
+                if ticket.envelope is not None:
+                    self._delivered.append((time.monotonic(), ticket.id))
+
+    def wait(self, ticket: Ticket, until: float) -> Result:
+        """The job's result, waiting no longer than the instant `until` (of time.monotonic).
+
+        Raises DeadlineExceeded at that instant; the job is then cancelled, and no worker computes it.
+        """
+        if not ticket.wait(until - time.monotonic()):
+            envelope = self._cancel(ticket)
+            if envelope is None:
+                raise DeadlineExceeded("The deadline passed before the image was classified.")
+            ticket.resolve(envelope, "poll")
+        assert ticket.envelope is not None
+        return Result.decode(ticket.envelope)
+
+    def _cancel(self, ticket: Ticket) -> bytes | None:
+        try:
+            return self._queue.cancel(ticket.id)
+        except ImageQueueError as error:
+            # claim drops it by its deadline all the same.
+            warn("cancel_failed", job=ticket.id, reason=error.message)
+            return None
+
+    # The subscriber thread.
+
+    def _subscribe_forever(self) -> None:
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            try:
+                with redis_errors():
+                    self._listen()
+                pause = 0.0
+            except ImageQueueError as error:
+                if not self._stopping.is_set():
+                    warn("subscription_lost", reason=error.message, cause=str(error.__cause__))
+                # Doubling, or a Redis that is away would be called by every process without a pause.
+                pause = min(1.0, pause * 2 or 0.05)
+            except Exception as error:
+                fail("subscriber_broke", reason=repr(error))
+                pause = 1.0
+            finally:
+                self._subscribed.clear()
+
+    def _listen(self) -> None:
+        """One subscription, from its SUBSCRIBE until it breaks."""
+        pool = self._subscription.connection_pool
+        connection: Any = pool.get_connection()
+        try:
+            connection.send_command("SUBSCRIBE", self._channel)
+            self._heard = asked = time.monotonic()
+            while not self._stopping.is_set():
+                now = time.monotonic()
+                silent = now - self._heard
+                if silent > SILENT_BEATS * self._beat:
+                    raise redis.ConnectionError(f"silent for {silent:.1f} s")
+                beat = self._poll_interval / 2 if self._outstanding else self._beat
+                if now - max(asked, self._heard) >= beat:
+                    connection.send_command("PING", check_health=False)
+                    asked = now
+                if not connection.can_read(timeout=min(self._beat, self._poll_interval) / 2):
+                    continue
+                kind, *rest = connection.read_response()
+                self._heard = time.monotonic()
+                if kind == b"message":
+                    self._resolve(rest[1], "message")
+                elif kind == b"subscribe":
+                    log("subscribed", level=logging.DEBUG, channel=self._channel)
+                    self._subscribed.set()
+                    # What was published before this moment went to nobody.
+                    self._poll_now.set()
+        finally:
+            # A connection in subscriber mode is of no other use; the next round makes a new one.
+            connection.disconnect()
+            pool.release(connection)
+
+    def _resolve(self, envelope: bytes, came_by: str) -> None:
+        ticket = self._outstanding.get(id_of(envelope))
+        if ticket is not None:
+            ticket.resolve(envelope, came_by)
+
+    # The poller thread.
+
+    def _poll_forever(self) -> None:
+        while not self._stopping.is_set():
+            is_resubscribed = self._poll_now.wait(self._poll_interval)
+            self._poll_now.clear()
+            try:
+                self._poll(min_age=0.0 if is_resubscribed else self._age_to_poll())
+                self._forget_delivered()
+            except ImageQueueError as error:
+                warn("poll_failed", reason=error.message)
+                self._stopping.wait(self._poll_interval)
+            except Exception as error:
+                fail("poller_broke", reason=repr(error))
+                self._stopping.wait(self._poll_interval)
+
+    def _age_to_poll(self) -> float:
+        """How many seconds an id must have waited before it is worth asking for."""
+        now = time.monotonic()
+        if not self.is_subscribed or now - self._heard > self._poll_interval:
+            return self._poll_interval
+        safety = SAFETY_POLLS * self._poll_interval
+        if now - self._safety_polled < safety:
+            return math.inf
+        self._safety_polled = now
+        return safety
+
+    def _poll(self, min_age: float) -> None:
+        now = time.monotonic()
+        # list() of a dict's values is one step under the interpreter's lock; the requests go on meanwhile.
+        old = [t for t in list(self._outstanding.values()) if now - t.born >= min_age and t.envelope is None]
+        if not old:
+            return
+        found = 0
+        for ticket, envelope in zip(old, self._queue.results([t.id for t in old]), strict=True):
+            if envelope is not None:
+                ticket.resolve(envelope, "poll")
+                found += 1
+        log("polled", level=logging.DEBUG, asked=len(old), found=found)
+
+    def _forget_delivered(self) -> None:
+        horizon = time.monotonic() - FORGET_AFTER
+        ids: list[str] = []
+        while self._delivered and self._delivered[0][0] < horizon and len(ids) < 1000:
+            ids.append(self._delivered.popleft()[1])
+        if ids:
+            self._queue.forget(ids)

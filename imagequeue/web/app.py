@@ -1,0 +1,100 @@
+"""The application: its views, the request's id on every answer, and the one place where errors become JSON."""
+
+from __future__ import annotations
+
+import re
+import time
+from http import HTTPStatus
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from imagequeue.errors import ClientError, ImageQueueError, Unavailable
+from imagequeue.events import LOGGER, log, warn
+from imagequeue.job import new_id
+from imagequeue.web import health, predict
+from imagequeue.web.classifier import Classifier
+from imagequeue.web.uploads import MemoryRequest
+
+_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+# How much of a refused body is read and thrown away, so that the client hears the reason, not a broken pipe.
+MAX_DISCARDED = 64 * 2**20
+
+
+def create_app(classifier: Classifier) -> Flask:
+    """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in."""
+    app = Flask("imagequeue.web")
+    app.request_class = MemoryRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["classifier"] = classifier
+    app.register_blueprint(predict.blueprint)
+    app.register_blueprint(health.blueprint)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.register_error_handler(ImageQueueError, _known_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected_error)
+    return app
+
+
+def _begin() -> None:
+    g.started = time.perf_counter()
+    sent = request.headers.get("X-Request-ID", "")
+    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else new_id()
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if "Server-Timing" not in response.headers:
+        response.headers["Server-Timing"] = f"total;dur={(time.perf_counter() - g.started) * 1000:.1f}"
+    return response
+
+
+def _known_error(error: ImageQueueError) -> Response:
+    log_refusal = log if isinstance(error, ClientError) else warn
+    log_refusal("refused", request=g.request_id, status=error.status, code=error.code, reason=error.message)
+    response = _error_response(error.status, error.code, error.message)
+    if isinstance(error, Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    try:
+        code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    except ValueError:
+        code = "error"
+    log("refused", request=g.request_id, status=status, code=code, path=request.path[:200])
+    response = _error_response(status, code, error.description or code)
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(allowed)
+    return response
+
+
+def _unexpected_error(error: Exception) -> Response:
+    LOGGER.error("unexpected", exc_info=error, extra={"fields": {"request": g.request_id, "path": request.path}})
+    return _error_response(500, "internal", f"Something broke here. The log tells more about request {g.request_id}.")
+
+
+def _error_response(status: int, code: str, message: str) -> Response:
+    _discard_body()
+    body = {"success": False, "error": {"code": code, "message": message}, "id": g.get("job_id") or g.request_id}
+    response = jsonify(body)
+    response.status_code = status
+    return response
+
+
+def _discard_body() -> None:
+    """Read what the client still sends: a server that closes on it resets the connection, answer and all."""
+    stream = request.environ.get("wsgi.input")
+    left = MAX_DISCARDED
+    try:
+        while stream is not None and left > 0 and (chunk := stream.read(min(left, 64 * 1024))):
+            left -= len(chunk)
+    except OSError:
+        return
+
+
+__all__ = ["create_app"]

@@ -1,0 +1,181 @@
+"""What every endpoint does with images, whatever format they came in: decode, enqueue, wait.
+
+One Classifier per process. It starts after the fork: neither the subscription nor its threads survive one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from imagequeue import images
+from imagequeue.connections import POOL_SIZE, connect
+from imagequeue.errors import Draining, ImageQueueError, RedisDown, ServerBusy
+from imagequeue.events import log
+from imagequeue.job import Job, Result
+from imagequeue.jobqueue import JobQueue
+from imagequeue.waiter import Ticket, Waiter
+
+# Threads that no waiting request may take: probes must be answered while the queue is full.
+RESERVED_THREADS = 8
+
+
+@dataclass
+class Answer:
+    """What became of one image of a request: a result, or the error that kept it from one."""
+
+    id: str
+    result: Result | None = None
+    error: ImageQueueError | None = None
+    decode_ms: float = 0.0
+    came_by: str = ""
+
+
+class Classifier:
+    """Images in, answers out; see docs/protocol.md for what happens between."""
+
+    def __init__(
+        self,
+        *,
+        redis_url: str,
+        queue_name: str,
+        result_ttl: float,
+        image_size: tuple[int, int],
+        max_upload_bytes: int,
+        max_image_pixels: int,
+        max_queue_length: int,
+        max_queue_bytes: int,
+        timeout: float,
+        poll_interval: float,
+        threads: int,
+        decoders: int,
+    ) -> None:
+        """timeout, poll_interval, result_ttl: seconds. image_size: (width, height).
+
+        threads: how many requests the server serves at a time. decoders: images decoded at the same time, which
+        bounds the memory that decoding takes; more than the processors would only make all of them later.
+        """
+        self.max_upload_bytes = max_upload_bytes
+        self.is_draining = False
+        self._redis_url = redis_url
+        self._queue_name = queue_name
+        self._result_ttl = result_ttl
+        self._image_size = image_size
+        self._max_image_pixels = max_image_pixels
+        self._max_queue_length = max_queue_length
+        self._max_queue_bytes = max_queue_bytes
+        self._timeout = timeout
+        self._poll_interval = poll_interval
+        self._serving = threading.BoundedSemaphore(max(1, threads - RESERVED_THREADS))
+        self._decoding = threading.BoundedSemaphore(decoders)
+        self._starting = threading.Lock()
+        self._pid = 0
+
+    def start(self) -> None:
+        """Connect and subscribe, once in each process. Nothing is sent to Redis that could fail the start."""
+        if self._pid == os.getpid():
+            return
+        with self._starting:
+            if self._pid == os.getpid():
+                return
+            name = f"web:{socket.gethostname()}:{os.getpid()}"
+            self._web_id = f"{name}:{uuid.uuid4().hex[:8]}"
+            self._queue = JobQueue(
+                connect(self._redis_url, name=name, size=POOL_SIZE),
+                self._queue_name,
+                result_ttl=self._result_ttl,
+            )
+            # No repeats: a lost subscription must be noticed, not mended behind the waiter's back.
+            subscription = connect(self._redis_url, name=f"{name}:waiter", repeats=0)
+            self._waiter = Waiter(self._queue, subscription, self._web_id, poll_interval=self._poll_interval)
+            self._waiter.start()
+            self._pid = os.getpid()
+
+    def stop(self) -> None:
+        if self._pid == os.getpid():
+            self._waiter.stop()
+
+    def why_not_ready(self) -> str:
+        """Empty when a request sent now would be served; else the one word of what is missing."""
+        self.start()
+        if self.is_draining:
+            return "draining"
+        try:
+            workers = self._queue.live_workers()
+        except RedisDown:
+            return "redis"
+        if not self._waiter.is_subscribed:
+            return "subscription"
+        return "" if workers else "no worker"
+
+    def classify(self, uploads: Sequence[bytes], *, top: int, request_id: str) -> list[Answer]:
+        """One answer for each upload, in order; one bad image spoils none of the others.
+
+        top: how many predictions are wanted. Returns when all are answered or their deadline has passed.
+        Raises ServerBusy or Draining, with nothing enqueued.
+        """
+        self.start()
+        if self.is_draining:
+            raise Draining("This server is shutting down.")
+        if not self._serving.acquire(blocking=False):
+            raise ServerBusy("This server has as many requests as it can wait for.")
+        try:
+            return self._classify(uploads, top, request_id)
+        finally:
+            self._serving.release()
+
+    def _classify(self, uploads: Sequence[bytes], top: int, request_id: str) -> list[Answer]:
+        until = time.monotonic() + self._timeout
+        answers = []
+        with ExitStack() as stack:
+            tickets: dict[str, Ticket] = {}
+            for upload in uploads:
+                answer = Answer(id="")
+                answers.append(answer)
+                try:
+                    job = self._decode(upload, top, answer)
+                    tickets |= stack.enter_context(self._waiter.expecting([job.id]))
+                    self._enqueue(job, request_id)
+                except ImageQueueError as error:
+                    answer.error = error
+            for answer in answers:
+                if answer.error is None:
+                    self._wait(answer, tickets[answer.id], until)
+        return answers
+
+    def _decode(self, upload: bytes, top: int, answer: Answer) -> Job:
+        started = time.perf_counter()
+        with self._decoding:
+            pixels = images.decode(
+                upload,
+                size=self._image_size,
+                max_bytes=self.max_upload_bytes,
+                max_pixels=self._max_image_pixels,
+            )
+        answer.decode_ms = (time.perf_counter() - started) * 1000
+        job = Job(pixels=pixels, reply_to=self._web_id, top=top)
+        answer.id = job.id
+        return job
+
+    def _enqueue(self, job: Job, request_id: str) -> None:
+        depth = self._queue.enqueue(
+            job,
+            timeout=self._timeout,
+            max_length=self._max_queue_length,
+            max_bytes=self._max_queue_bytes,
+        )
+        log("enqueued", job=job.id, request=request_id, depth=depth)
+
+    def _wait(self, answer: Answer, ticket: Ticket, until: float) -> None:
+        try:
+            answer.result = self._waiter.wait(ticket, until)
+            answer.error = answer.result.error
+        except ImageQueueError as error:
+            answer.error = error
+        answer.came_by = ticket.came_by

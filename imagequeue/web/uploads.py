@@ -1,0 +1,114 @@
+"""From a request to the image files in it, in each of the three forms that a body may have.
+
+Nothing is decoded here, and nothing touches the disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import re
+from typing import IO, Any
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from imagequeue.errors import BadRequest, TooLarge, Unsupported
+
+# More would hold one thread and one client for longer than anybody waits.
+MAX_IMAGES = 128
+# Boundaries and part headers on top of the image itself.
+MULTIPART_SLACK = 64 * 1024
+_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
+
+EXAMPLE = "curl -F image=@photo.jpg"
+
+
+class MemoryRequest(Request):
+    """A request whose uploaded files stay in memory: bounded by the body's limit, and nothing to clean up."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return io.BytesIO()
+
+
+def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
+    """The image files of a request, and whether it asked for one answer (True) or for a list.
+
+    max_bytes: the most bytes that the images of a request may have together.
+    Raises BadRequest, TooLarge, Unsupported.
+    """
+    kind = request.mimetype
+    try:
+        if kind == "multipart/form-data":
+            request.max_content_length = max_bytes + MULTIPART_SLACK
+            uploads, is_single = _from_form(request)
+        elif kind == "application/json":
+            # Base64 is a third longer than what it stands for.
+            request.max_content_length = max_bytes * 4 // 3 + MULTIPART_SLACK
+            uploads, is_single = _from_json(request.get_data(cache=False))
+        elif kind.startswith("image/") or kind == "application/octet-stream":
+            request.max_content_length = max_bytes
+            uploads, is_single = [request.get_data(cache=False)], True
+        else:
+            raise Unsupported(
+                f"A body of type {kind or '(none)'} is not taken. Send multipart/form-data with a field `image` "
+                f"({EXAMPLE}), the file itself as image/jpeg, image/png, …, or JSON with base64."
+            )
+    except RequestEntityTooLarge as error:
+        raise TooLarge(f"The upload is larger than {max_bytes} bytes.") from error
+    if len(uploads) > MAX_IMAGES:
+        raise TooLarge(f"The request has {len(uploads)} images; at most {MAX_IMAGES} are taken at once.")
+    if is_single and not uploads[0]:
+        raise BadRequest(f"The request has no image: its body is empty. For example: {EXAMPLE}")
+    return uploads, is_single
+
+
+def _from_form(request: Request) -> tuple[list[bytes], bool]:
+    uploads = [file.read() for file in request.files.getlist("image")]
+    if not uploads:
+        if "image" in request.form:
+            raise BadRequest(f"The field `image` is text, not a file. For example: {EXAMPLE}")
+        fields = sorted({*request.files, *request.form})
+        there = f"its fields are {', '.join(fields)[:200]}" if fields else "the form is empty or broken"
+        raise BadRequest(f"The form has no field `image`; {there}. For example: {EXAMPLE}")
+    return uploads, len(uploads) == 1
+
+
+def _from_json(body: bytes) -> tuple[list[bytes], bool]:
+    try:
+        document: Any = json.loads(body)
+    # RecursionError: a few kilobytes of brackets are enough.
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is no JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise BadRequest('The JSON is no object; send {"image": "<base64>"} or {"images": ["<base64>", …]}.')
+    if "image" in document:
+        return [from_base64(document["image"], "image")], True
+    images = document.get("images")
+    if not isinstance(images, list) or not images:
+        raise BadRequest('The JSON has no image; send {"image": "<base64>"} or {"images": ["<base64>", …]}.')
+    return [from_base64(image, f"images[{i}]") for i, image in enumerate(images)], False
+
+
+def from_base64(text: object, where: str) -> bytes:
+    """The bytes of a base64 string or a data: URL. Raises BadRequest, saying `where` it stood."""
+    if not isinstance(text, str):
+        raise BadRequest(f"`{where}` is no string of base64.")
+    if text[:5].lower() == "data:":
+        prefix = _DATA_URL.match(text)
+        if not prefix:
+            raise BadRequest(f"`{where}` is a data: URL without base64.")
+        text = text[prefix.end() :]
+    try:
+        # Line breaks are what `base64 photo.jpg` prints.
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(f"`{where}` is broken base64: {error}.") from error

@@ -1,0 +1,153 @@
+"""The log of every process: one line in one format, whoever writes it.
+
+    2026-01-31T12:00:00.123Z host-1 run_web_server.py INFO enqueued job=3f2a… depth=4
+    time (UTC)               server script            level action   fields
+
+Any file says what happened with `log("enqueued", job=id, depth=4)`. A script calls `configure` once; from then
+on the lines of Gunicorn, TensorFlow and every other library that uses `logging` look the same, their logger's
+name standing as the action. With LOG_FORMAT=json each line is one JSON object with the same content. With
+LOG_DIR the lines are also appended to one file for each script, so that `grep ID logs/*.log` tells the story
+of one request through client, web server and worker.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+
+from imagequeue.events import fail, log, warn
+
+__all__ = ["configure", "fail", "log", "native_output_logged", "warn"]
+
+# What can stand behind `key=` without quotes and still be cut at the next space.
+_PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
+
+
+class LineFormatter(logging.Formatter):
+    """One record, one line, for people and grep. A line break in a value is escaped: nobody forges a line."""
+
+    def __init__(self, server: str, script: str) -> None:
+        super().__init__()
+        self.server = server
+        self.script = script
+
+    def format(self, record: logging.LogRecord) -> str:
+        action, fields = _content(record)
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            fields = {**fields, "traceback": record.exc_text}
+        return self.compose(_timestamp(record.created), record.levelname, action, fields)
+
+    def compose(self, timestamp: str, level: str, action: str, fields: dict[str, object]) -> str:
+        pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items())
+        return f"{timestamp} {self.server} {self.script} {level} {action}{pairs}"
+
+
+class JsonFormatter(LineFormatter):
+    """One record, one JSON object, for machines."""
+
+    def compose(self, timestamp: str, level: str, action: str, fields: dict[str, object]) -> str:
+        head = {"time": timestamp, "server": self.server, "script": self.script, "level": level, "action": action}
+        return json.dumps(head | fields, default=str)
+
+
+def configure(
+    *,
+    server: str,
+    level: str = "info",
+    format: str = "text",
+    directory: str = "",
+    script: str = "",
+    terminal_level: str = "",
+) -> None:
+    """Send every log line of this process to standard error, and to `directory`/<script>.log if that is given.
+
+    server: this machine's name in each line. level: debug, info, warning or error. format: text or json.
+    script: the running script, found by itself. terminal_level: where the terminal shall show less than the file.
+    Call it again to change it; safe before and after forks, since each line is one write of its own.
+    """
+    script = script or Path(sys.argv[0] or "python").name
+    formatter = (JsonFormatter if format == "json" else LineFormatter)(server, script)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel((terminal_level or level).upper())
+    handlers: list[logging.Handler] = [terminal]
+    if directory:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        # Watched, so that logrotate may move the file away; opened to append, so that processes may share it.
+        handlers.append(WatchedFileHandler(Path(directory) / f"{Path(script).stem}.log", encoding="utf-8"))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    # Libraries talk below WARNING of what concerns their authors; Gunicorn at INFO of what concerns operators.
+    logging.getLogger("imagequeue").setLevel(level.upper())
+    logging.getLogger("gunicorn.error").setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    # A full disk must not end a server: the line is lost, the request is not.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+
+
+@contextmanager
+def native_output_logged(action: str) -> Iterator[None]:
+    """While the block runs, what C++ code writes to file descriptor 2 becomes log lines, too.
+
+    For the start only, when TensorFlow is talkative: later a dying process's last words must go straight out.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+    # Our own lines must not come back through the pipe.
+    stream = os.fdopen(terminal, "w", buffering=1, closefd=False)
+    moved = [h for h in logging.getLogger().handlers if type(h) is logging.StreamHandler]
+    before = [handler.setStream(stream) for handler in moved]
+
+    def relay() -> None:
+        with os.fdopen(reading, errors="replace") as lines:
+            for line in lines:
+                if line.strip():
+                    log(action, level=logging.DEBUG, line=line.strip())
+
+    thread = threading.Thread(target=relay, name="native-output", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        # The pipe ends when its last writing end, descriptor 2, is the terminal again.
+        os.dup2(terminal, 2)
+        thread.join(timeout=5)
+        for handler, old in zip(moved, before, strict=True):
+            handler.setStream(old)
+        stream.close()
+        os.close(terminal)
+
+
+def _content(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
+    fields = getattr(record, "fields", None)
+    if fields is not None:
+        return str(record.msg), dict(fields)
+    return record.name, {"message": record.getMessage()}
+
+
+def _timestamp(seconds: float) -> str:
+    """UTC, to the millisecond."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

@@ -1,0 +1,155 @@
+"""The model server: `python run_model_server.py`. Start as many as there are processors or GPUs for them.
+
+settings → logging → a warm model → Worker.run, until SIGTERM or SIGINT drains it (exit 0). A second signal ends
+it at once; a worker that dies in any way loses no job. Exit 2: a setting, a file or the weights are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import logutil
+from imagequeue import model as models
+from imagequeue.connections import connect, without_secrets
+from imagequeue.errors import ConfigurationError, WeightsMissing
+from imagequeue.jobqueue import Doorbell, JobQueue
+from imagequeue.lease import Lease
+from imagequeue.worker import Worker
+from settings import Settings, help_text, load_or_exit
+
+DOORBELL_SECONDS = 1.0
+
+
+def load_model(settings: Settings) -> models.Model:
+    with logutil.native_output_logged("runtime"):
+        model = models.load(
+            settings.model,
+            weights=settings.model_weights,
+            labels=settings.model_labels,
+            size=settings.image_size,
+            preprocessing=settings.model_preprocessing,
+            threads=settings.model_threads,
+        )
+        seconds = models.warm_up(model, settings.max_batch_size)
+    if model.weights == "random":
+        logutil.warn("random_weights", advice="the labels mean nothing; set MODEL_WEIGHTS")
+    if seconds > settings.lease_seconds / 2:
+        logutil.warn("lease_short", lease=settings.lease_seconds, batch_takes=round(seconds, 1))
+    logutil.log(
+        "model_ready",
+        model=model.name,
+        weights=model.weights,
+        runtime=model.runtime,
+        threads=settings.model_threads,
+        batch=settings.max_batch_size,
+        batch_ms=round(seconds * 1000, 1),
+    )
+    return model
+
+
+def build_worker(settings: Settings, model: models.Model) -> Worker:
+    def queue(role: str, answer_seconds: float = 10.0) -> JobQueue:
+        # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
+        client = connect(
+            settings.redis_url,
+            name=f"worker:{socket.gethostname()}:{os.getpid()}:{role}",
+            answer_seconds=answer_seconds,
+            repeats=0 if role == "doorbell" else 1,
+        )
+        return JobQueue(client, settings.image_queue, result_ttl=settings.result_ttl)
+
+    commands = queue("commands")
+    facts: dict[str, str | int | float] = {
+        "host": settings.server_name,
+        "pid": os.getpid(),
+        "model": model.name,
+        "weights": model.weights,
+        "runtime": model.runtime,
+        "threads": settings.model_threads,
+        "max_batch": settings.max_batch_size,
+    }
+    return Worker(
+        commands,
+        Doorbell(queue("doorbell", DOORBELL_SECONDS + 2).client, commands, seconds=DOORBELL_SECONDS),
+        Lease(queue("heartbeat", min(3.0, settings.lease_seconds / 3)), seconds=settings.lease_seconds, facts=facts),
+        model,
+        max_batch=settings.max_batch_size,
+        max_crashes=settings.max_crashes,
+        reap_interval=min(3.0, settings.lease_seconds / 3),
+    )
+
+
+def on_stop_signals(drain: Callable[[], None]) -> None:
+    """The first SIGTERM or SIGINT drains, a second one ends the process at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for again in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(again, lambda n, f: os._exit(128 + n))
+        logutil.log("draining", signal=signal.Signals(number).name)
+        drain()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def run_one(settings: Settings) -> None:
+    model = load_model(settings)
+    worker = build_worker(settings, model)
+    on_stop_signals(worker.drain)
+    logutil.log("serving", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
+    worker.run()
+
+
+def run_many(count: int, settings: Settings) -> int:
+    """`count` worker processes that share the processors; returns the worst exit code."""
+    threads = max(1, settings.model_threads // count)
+    environment = {**os.environ, "MODEL_THREADS": os.environ.get("MODEL_THREADS", str(threads))}
+    children = [subprocess.Popen([sys.executable, __file__], env=environment) for _ in range(count)]
+
+    def stop_all() -> None:
+        for child in children:
+            child.terminate()
+
+    on_stop_signals(stop_all)
+    return max(abs(child.wait()) for child in children)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=help_text(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes to start (1)")
+    parser.add_argument("--fetch", action="store_true", help="only download weights and labels, then end")
+    arguments = parser.parse_args()
+    if arguments.workers < 1:
+        parser.error("--workers: at least 1")
+    settings = load_or_exit()
+    logutil.configure(
+        server=settings.server_name,
+        level=settings.log_level,
+        format=settings.log_format,
+        directory=settings.log_dir,
+        script="run_model_server.py",
+    )
+    try:
+        if arguments.fetch:
+            models.fetch(settings.model, settings.model_weights)
+        elif arguments.workers > 1:
+            raise SystemExit(run_many(arguments.workers, settings))
+        else:
+            run_one(settings)
+    except ConfigurationError as error:
+        logutil.fail("weights_missing" if isinstance(error, WeightsMissing) else "configuration", reason=str(error))
+        print(f"\n{error}", file=sys.stderr)  # noqa: T201 - several lines for a person, after the one for the log
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

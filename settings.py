@@ -1,0 +1,184 @@
+"""Every setting of every script, as one table: name, default, help. Read from the environment and from `.env`.
+
+The environment wins over the file. A value that cannot work ends the script with 2 and names the setting.
+docs/settings.md is generated from this table; each script's --help prints it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from imagequeue import cpus
+from imagequeue.connections import without_secrets
+from imagequeue.errors import ConfigurationError
+
+DOTENV = Path(__file__).with_name(".env")
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _count(least: int) -> Callable[[str], int]:
+    def cast(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or int(value) < least:
+            raise ValueError(f"a whole number, at least {least}")
+        return int(value)
+
+    return cast
+
+
+def _seconds(least: float) -> Callable[[str], float]:
+    def cast(value: str) -> float:
+        if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value) or float(value) < least:
+            raise ValueError(f"seconds, at least {least:g}")
+        return float(value)
+
+    return cast
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def cast(value: str) -> str:
+        if value.lower() not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return value.lower()
+
+    return cast
+
+
+def _size(value: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", value)
+    if not match:
+        raise ValueError("pixels, as 224 or as 320x240 (width x height)")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _queue_name(value: str) -> str:
+    if not value or set(value) & set("{}"):
+        raise ValueError("a name without braces; they would change the queue's cluster slot")
+    return value
+
+
+def _server_name(value: str) -> str:
+    if not re.fullmatch(r"[\w.:-]{1,100}", value):
+        raise ValueError("up to 100 letters, digits and . : _ -")
+    return value
+
+
+def _setting(default: Any, cast: Callable[[str], Any], help: str, shown: str = "") -> Any:
+    """One row of the table; `shown` describes a default that depends on the machine."""
+    return dataclasses.field(
+        default_factory=default if callable(default) else lambda: default,
+        metadata={"cast": cast, "help": help, "shown": shown},
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The table. The environment's name of a row is its name in capitals."""
+
+    redis_url: str = _setting(
+        "redis://127.0.0.1:6379/0", _text, "the Redis that all processes share; also rediss:// and unix://"
+    )
+    image_queue: str = _setting("image_queue", _queue_name, "the waiting list's key in Redis")
+    server_name: str = _setting(
+        lambda: re.sub(r"[^\w.:-]", "-", socket.gethostname())[:100] or "server",
+        _server_name,
+        "this machine's name in every log line",
+        shown="the host's name",
+    )
+    web_host: str = _setting("127.0.0.1", _text, "the address that the web server listens on")
+    web_port: int = _setting(5000, _count(0), "its port; 0 for any free one")
+    web_processes: int = _setting(1, _count(1), "Gunicorn processes; see docs/internals.md for the measurement")
+    web_threads: int = _setting(256, _count(2), "requests that one of them serves at the same time")
+    request_timeout: float = _setting(30.0, _seconds(0.05), "seconds until a job's deadline: then 504")
+    poll_interval: float = _setting(1.0, _seconds(0.05), "seconds; the fallback behind pub/sub")
+    max_queue_length: int = _setting(1024, _count(1), "images that may wait; beyond it 503")
+    max_queue_bytes: int = _setting(0, _count(0), "bytes that may wait in Redis; 0 for no such limit")
+    max_upload_bytes: int = _setting(10 * 2**20, _count(1), "the largest image file, and the largest upload")
+    max_image_pixels: int = _setting(50_000_000, _count(1), "width times height of the largest image")
+    image_size: tuple[int, int] = _setting(
+        (224, 224), _size, "the pixels that the model takes, as 224 or 320x240", shown="224"
+    )
+    model: str = _setting(
+        "resnet50",
+        _text,
+        "an application of Keras, a `.keras` file, or `null` (answers at once: the service's own cost)",
+    )
+    model_weights: str = _setting(
+        "imagenet", _text, "`imagenet`, a file of weights, or `random` (speed only; said in every answer)"
+    )
+    model_labels: str = _setting("imagenet", _text, "ImageNet's, or a text file with one label a line")
+    model_preprocessing: str = _setting(
+        "auto",
+        _text,
+        "`auto` (an application's own; none for a file), `none`, or the application whose preprocessing to use",
+    )
+    model_threads: int = _setting(
+        cpus.available, _count(1), "processors that one worker's model uses", shown="the cgroup's quota"
+    )
+    max_batch_size: int = _setting(32, _count(1), "images that a worker claims together")
+    lease_seconds: float = _setting(
+        15.0, _seconds(0.3), "how long a silent worker keeps its jobs; longer than its largest batch takes"
+    )
+    max_crashes: int = _setting(2, _count(1), "deaths of a worker after which the image it held is given up")
+    result_ttl: float = _setting(300.0, _seconds(1), "seconds that a result nobody fetched is kept")
+    log_level: str = _setting("info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error")
+    log_format: str = _setting("text", _one_of("text", "json"), "text or json")
+    log_dir: str = _setting("", _text, "also append the log to one file for each script in this directory")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path = DOTENV) -> Settings:
+        """From the environment, then the file, then the defaults. Raises ConfigurationError, naming the setting."""
+        environment = os.environ if environment is None else environment
+        given = {k: v for k, v in dotenv_values(dotenv, interpolate=False).items() if v is not None}
+        given |= environment
+        values = {}
+        for row in dataclasses.fields(cls):
+            name = row.name.upper()
+            # An empty variable is how a shell or a compose file says "not set".
+            if given.get(name, "") == "":
+                continue
+            try:
+                values[row.name] = row.metadata["cast"](given[name])
+            except ValueError as error:
+                shown = without_secrets(given[name]) if name.endswith("URL") else given[name]
+                raise ConfigurationError(f"{name}: {shown!r} does not do. Expected: {error}.") from error
+        return cls(**values)
+
+
+def table() -> list[tuple[str, str, str]]:
+    """(name, default as people read it, help) of every setting, in order."""
+    defaults = Settings()
+    rows = []
+    for row in dataclasses.fields(Settings):
+        default = row.metadata["shown"] or str(getattr(defaults, row.name)) or "(none)"
+        rows.append((row.name.upper(), default.removesuffix(".0"), row.metadata["help"]))
+    return rows
+
+
+def help_text() -> str:
+    """The table for --help."""
+    rows = table()
+    wide = max(len(f"{name} [{default}]") for name, default, _ in rows)
+    lines = [f"  {f'{name} [{default}]':<{wide}}  {text}" for name, default, text in rows]
+    return "settings, from the environment or a .env file beside the scripts:\n" + "\n".join(lines)
+
+
+def load_or_exit() -> Settings:
+    """For scripts: the settings, or one line on standard error and the end with 2."""
+    try:
+        return Settings.load()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the log is configured from the settings that just failed
+        raise SystemExit(2) from None
