@@ -19,6 +19,7 @@ import logutil
 from imagequeue import model as models
 from imagequeue.connections import connect, without_secrets
 from imagequeue.errors import ConfigurationError, WeightsMissing
+from imagequeue.faults import Faults
 from imagequeue.jobqueue import Doorbell, JobQueue
 from imagequeue.lease import Lease
 from imagequeue.worker import Worker
@@ -54,7 +55,7 @@ def load_model(settings: Settings) -> models.Model:
     return model
 
 
-def build_worker(settings: Settings, model: models.Model) -> Worker:
+def build_worker(settings: Settings, model: models.Model, faults: Faults) -> Worker:
     def queue(role: str, answer_seconds: float = 10.0) -> JobQueue:
         # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
         client = connect(
@@ -83,6 +84,7 @@ def build_worker(settings: Settings, model: models.Model) -> Worker:
         max_batch=settings.max_batch_size,
         max_crashes=settings.max_crashes,
         reap_interval=min(3.0, settings.lease_seconds / 3),
+        at=faults.at,
     )
 
 
@@ -100,8 +102,8 @@ def on_stop_signals(drain: Callable[[], None]) -> None:
 
 
 def run_one(settings: Settings) -> None:
-    model = load_model(settings)
-    worker = build_worker(settings, model)
+    faults = Faults(os.environ.get("TEST_FAULTS", ""))
+    worker = build_worker(settings, faults.in_model(load_model(settings)), faults)
     on_stop_signals(worker.drain)
     logutil.log("serving", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
     worker.run()

