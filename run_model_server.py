@@ -142,13 +142,15 @@ def main() -> None:
     )
     try:
         if arguments.fetch:
-            models.fetch(settings.model, settings.model_weights)
+            with logutil.native_output_logged("runtime"):
+                models.fetch(settings.model, settings.model_weights)
         elif arguments.workers > 1:
             raise SystemExit(run_many(arguments.workers, settings))
         else:
             run_one(settings)
     except ConfigurationError as error:
-        logutil.fail("weights_missing" if isinstance(error, WeightsMissing) else "configuration", reason=str(error))
+        action = "weights_missing" if isinstance(error, WeightsMissing) else "configuration"
+        logutil.fail(action, reason=str(error).splitlines()[0])
         print(f"\n{error}", file=sys.stderr)  # noqa: T201 - several lines for a person, after the one for the log
         raise SystemExit(2) from None
 

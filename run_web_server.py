@@ -6,6 +6,7 @@ settings → logging → Gunicorn, whose processes each hold one Classifier. No 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import signal
 import sys
 from typing import Any
@@ -48,6 +49,21 @@ def configure_logging(settings: Settings) -> None:
         directory=settings.log_dir,
         script="run_web_server.py",
     )
+
+
+def keep_memory_small() -> None:
+    """Have glibc give image buffers back: they come from the system one by one, not from a heap for each thread.
+
+    Otherwise each thread gets a heap of its own that stays as large as its largest image.
+    """
+    m_mmap_threshold, m_arena_max = -3, -8
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_arena_max, 2)
+        libc.mallopt(m_mmap_threshold, 64 * 1024)
+    except (OSError, AttributeError, TypeError):
+        # Not glibc: its allocator has no such habit.
+        return
 
 
 class GunicornLogger(Logger):  # type: ignore[misc, unused-ignore]
@@ -107,6 +123,7 @@ def main() -> None:
     configure_logging(settings)
     # Gunicorn reads sys.argv for itself otherwise.
     sys.argv[1:] = []
+    keep_memory_small()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     WebServer(settings).run()
 

@@ -100,7 +100,7 @@ class Settings:
     web_host: str = _setting("127.0.0.1", _text, "the address that the web server listens on")
     web_port: int = _setting(5000, _count(0), "its port; 0 for any free one")
     web_processes: int = _setting(1, _count(1), "Gunicorn processes; see docs/internals.md for the measurement")
-    web_threads: int = _setting(256, _count(2), "requests that one of them serves at the same time")
+    web_threads: int = _setting(520, _count(9), "requests that one of them serves at the same time")
     request_timeout: float = _setting(30.0, _seconds(0.05), "seconds until a job's deadline: then 504")
     poll_interval: float = _setting(1.0, _seconds(0.05), "seconds; the fallback behind pub/sub")
     max_queue_length: int = _setting(1024, _count(1), "images that may wait; beyond it 503")
@@ -140,14 +140,11 @@ class Settings:
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path = DOTENV) -> Settings:
         """From the environment, then the file, then the defaults. Raises ConfigurationError, naming the setting."""
-        environment = os.environ if environment is None else environment
-        given = {k: v for k, v in dotenv_values(dotenv, interpolate=False).items() if v is not None}
-        given |= environment
+        given = given_by_user(environment, dotenv)
         values = {}
         for row in dataclasses.fields(cls):
             name = row.name.upper()
-            # An empty variable is how a shell or a compose file says "not set".
-            if given.get(name, "") == "":
+            if name not in given:
                 continue
             try:
                 values[row.name] = row.metadata["cast"](given[name])
@@ -155,6 +152,13 @@ class Settings:
                 shown = without_secrets(given[name]) if name.endswith("URL") else given[name]
                 raise ConfigurationError(f"{name}: {shown!r} does not do. Expected: {error}.") from error
         return cls(**values)
+
+
+def given_by_user(environment: Mapping[str, str] | None = None, dotenv: Path = DOTENV) -> dict[str, str]:
+    """What the environment and the file say, the environment first; an empty value is how a shell says "not set"."""
+    given = {k: v for k, v in dotenv_values(dotenv, interpolate=False).items() if v is not None}
+    given |= os.environ if environment is None else environment
+    return {name: value for name, value in given.items() if value}
 
 
 def table() -> list[tuple[str, str, str]]:

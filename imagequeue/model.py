@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from imagequeue.errors import ConfigurationError, WeightsMissing
-from imagequeue.events import log, warn
+from imagequeue.events import warn
 from imagequeue.job import Prediction
 from imagequeue.runtimes import Pixels, Predict, Preprocess, Probabilities
 
@@ -268,7 +268,6 @@ def _advice(what: str, error: Exception) -> str:
     files = {*re.findall(r"https?://\S+/([\w.-]+)", str(error)), "imagenet_class_index.json"}
     if len(files) == 1:
         files.add("resnet50_weights_tf_dim_ordering_tf_kernels.h5")
-    log("download_failed", what=what, reason=str(error))
     return (
         f"{what} cannot be had: {error}\n"
         f"Keras {keras.__version__} downloads it once, with internet. For a machine without, put these two files, "

@@ -22,7 +22,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,17 +113,15 @@ class Waiter:
         return self._subscribed.is_set()
 
     @contextmanager
-    def expecting(self, ids: Iterable[str]) -> Iterator[dict[str, Ticket]]:
-        """Register ids for as long as the block runs; enqueue inside it."""
-        tickets = {job_id: Ticket(job_id) for job_id in ids}
-        self._outstanding.update(tickets)
+    def expecting(self, job_id: str) -> Iterator[Ticket]:
+        """Register a job for as long as the block runs; enqueue inside it."""
+        ticket = self._outstanding[job_id] = Ticket(job_id)
         try:
-            yield tickets
+            yield ticket
         finally:
-            for ticket in tickets.values():
-                self._outstanding.pop(ticket.id, None)
-                if ticket.envelope is not None:
-                    self._delivered.append((time.monotonic(), ticket.id))
+            del self._outstanding[job_id]
+            if ticket.envelope is not None:
+                self._delivered.append((time.monotonic(), job_id))
 
     def wait(self, ticket: Ticket, until: float) -> Result:
         """The job's result, waiting no longer than the instant `until` (of time.monotonic).

@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -114,9 +113,10 @@ class Classifier:
             return "subscription"
         return "" if workers else "no worker"
 
-    def classify(self, uploads: Sequence[bytes], *, top: int, request_id: str) -> list[Answer]:
+    def classify(self, uploads: list[bytes], *, top: int, request_id: str) -> list[Answer]:
         """One answer for each upload, in order; one bad image spoils none of the others.
 
+        uploads: image files; taken out of the list one by one, so that none is held while the request waits.
         top: how many predictions are wanted. Returns when all are answered or their deadline has passed.
         Raises ServerBusy or Draining, with nothing enqueued.
         """
@@ -125,29 +125,27 @@ class Classifier:
             raise Draining("This server is shutting down.")
         if not self._serving.acquire(blocking=False):
             raise ServerBusy("This server has as many requests as it can wait for.")
+        until = time.monotonic() + self._timeout
         try:
-            return self._classify(uploads, top, request_id)
+            with ExitStack() as registered:
+                waits = []
+                uploads.reverse()
+                while uploads:
+                    waits.append(self._send(uploads.pop(), top, request_id, registered))
+                return [self._wait(answer, ticket, until) for answer, ticket in waits]
         finally:
             self._serving.release()
 
-    def _classify(self, uploads: Sequence[bytes], top: int, request_id: str) -> list[Answer]:
-        until = time.monotonic() + self._timeout
-        answers = []
-        with ExitStack() as stack:
-            tickets: dict[str, Ticket] = {}
-            for upload in uploads:
-                answer = Answer(id="")
-                answers.append(answer)
-                try:
-                    job = self._decode(upload, top, answer)
-                    tickets |= stack.enter_context(self._waiter.expecting([job.id]))
-                    self._enqueue(job, request_id)
-                except ImageQueueError as error:
-                    answer.error = error
-            for answer in answers:
-                if answer.error is None:
-                    self._wait(answer, tickets[answer.id], until)
-        return answers
+    def _send(self, upload: bytes, top: int, request_id: str, registered: ExitStack) -> tuple[Answer, Ticket | None]:
+        """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already."""
+        answer, ticket = Answer(id=""), None
+        try:
+            job = self._decode(upload, top, answer)
+            ticket = registered.enter_context(self._waiter.expecting(job.id))
+            self._enqueue(job, request_id)
+        except ImageQueueError as error:
+            answer.error = _alone(error)
+        return answer, ticket
 
     def _decode(self, upload: bytes, top: int, answer: Answer) -> Job:
         started = time.perf_counter()
@@ -172,10 +170,19 @@ class Classifier:
         )
         log("enqueued", job=job.id, request=request_id, depth=depth)
 
-    def _wait(self, answer: Answer, ticket: Ticket, until: float) -> None:
+    def _wait(self, answer: Answer, ticket: Ticket | None, until: float) -> Answer:
+        if answer.error is not None or ticket is None:
+            return answer
         try:
             answer.result = self._waiter.wait(ticket, until)
             answer.error = answer.result.error
         except ImageQueueError as error:
-            answer.error = error
+            answer.error = _alone(error)
         answer.came_by = ticket.came_by
+        return answer
+
+
+def _alone(error: ImageQueueError) -> ImageQueueError:
+    """The error without the frames it passed through: they hold the image, and with the answer form a cycle."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -72,7 +72,11 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
 
 
 def _from_form(request: Request) -> tuple[list[bytes], bool]:
-    uploads = [file.read() for file in request.files.getlist("image")]
+    uploads = []
+    for file in request.files.getlist("image"):
+        uploads.append(file.read())
+        # The form keeps its files for as long as the request waits; one copy is enough.
+        file.close()
     if not uploads:
         if "image" in request.form:
             raise BadRequest(f"The field `image` is text, not a file. For example: {EXAMPLE}")

