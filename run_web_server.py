@@ -9,6 +9,8 @@ import argparse
 import ctypes
 import signal
 import sys
+import threading
+import time
 from typing import Any
 
 from flask import Flask
@@ -20,6 +22,8 @@ from imagequeue import cpus
 from imagequeue.connections import without_secrets
 from imagequeue.web import Classifier, create_app
 from settings import Settings, help_text, load_or_exit
+
+TRIM_SECONDS = 2.0
 
 
 def build_app(settings: Settings) -> Flask:
@@ -52,18 +56,33 @@ def configure_logging(settings: Settings) -> None:
 
 
 def keep_memory_small() -> None:
-    """Have glibc give image buffers back: they come from the system one by one, not from a heap for each thread.
+    """Two heaps for all threads together: glibc gives each its own, that stays as large as its largest image.
 
-    Otherwise each thread gets a heap of its own that stays as large as its largest image.
+    What the heaps hold free goes back to the system every TRIM_SECONDS; giving each buffer back at once would cost
+    a fifth of the throughput in page faults.
     """
     m_mmap_threshold, m_arena_max = -3, -8
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(m_arena_max, 2)
-        libc.mallopt(m_mmap_threshold, 64 * 1024)
+        libc.mallopt(m_mmap_threshold, 8 * 2**20)
+        trim = libc.malloc_trim
     except (OSError, AttributeError, TypeError):
         # Not glibc: its allocator has no such habit.
         return
+
+    def trim_for_ever() -> None:
+        while True:
+            time.sleep(TRIM_SECONDS)
+            trim(0)
+
+    threading.Thread(target=trim_for_ever, name="trim", daemon=True).start()
+
+
+def start_process(worker: Any) -> None:
+    """After the fork: threads and connections do not survive one."""
+    keep_memory_small()
+    worker.wsgi.extensions["classifier"].start()
 
 
 class GunicornLogger(Logger):  # type: ignore[misc, unused-ignore]
@@ -96,7 +115,7 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
             "logger_class": GunicornLogger,
             # A socket in the home directory that two servers would fight over.
             "control_socket_disable": True,
-            "post_worker_init": lambda worker: worker.wsgi.extensions["classifier"].start(),
+            "post_worker_init": start_process,
             "worker_exit": lambda server, worker: worker.wsgi.extensions["classifier"].stop(),
             "when_ready": self._announce,
         }.items():
@@ -123,7 +142,6 @@ def main() -> None:
     configure_logging(settings)
     # Gunicorn reads sys.argv for itself otherwise.
     sys.argv[1:] = []
-    keep_memory_small()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     WebServer(settings).run()
 

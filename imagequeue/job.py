@@ -3,12 +3,11 @@
 Both are JSON with the id first, at a fixed place, so that Lua and the waiter read it without parsing
 200 kB of base64:
 
-    {"id":"<32 hex>","enqueued":<ms>,"deadline":<ms>,"reply_to":"<web id>","top":5,"image":"<base64>"}
+    {"id":"<32 hex>","reply_to":"<web id>","top":5,"image":"<base64>"}
     {"id":"<32 hex>","predictions":[["castle",0.9936,483], …],"queued_ms":…, …}
     {"id":"<32 hex>","error":{"code":"job_failed","message":"…"}}
 
-The two instants are Redis's own: enqueue.lua writes them between the id and the rest, whatever the
-clock of the machine that sent the job says.
+When a job was enqueued and when its time runs out stand in its hash, by Redis's clock.
 """
 
 from __future__ import annotations
@@ -43,18 +42,15 @@ class Job:
     pixels: uint8 RGB, row by row, height x width x 3 bytes.
     reply_to: the web process whose channel hears of the result; empty if nobody listens.
     top: how many predictions are wanted, best first.
-    enqueued_ms, deadline_ms: Redis's milliseconds; 0 until the job is enqueued.
     """
 
     pixels: bytes
     reply_to: str = ""
     top: int = 5
     id: str = field(default_factory=new_id)
-    enqueued_ms: int = 0
-    deadline_ms: int = 0
 
     def encode(self) -> bytes:
-        """The document as a web server sends it, the two instants still missing."""
+        """The document, as it lies in the queue."""
         # By hand, not json.dumps: base64 needs no escaping, and scanning 200 kB for it costs more than the rest.
         head = f'{{"id":"{self.id}","reply_to":"{self.reply_to}","top":{self.top},"image":"'
         return b"".join((head.encode("ascii"), base64.b64encode(self.pixels), b'"}'))
@@ -69,8 +65,6 @@ class Job:
                 reply_to=str(fields["reply_to"]),
                 top=int(fields["top"]),
                 id=str(fields["id"]),
-                enqueued_ms=int(fields["enqueued"]),
-                deadline_ms=int(fields["deadline"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a job document: {error!r}") from error

@@ -58,12 +58,20 @@ def redis_errors() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A document as it was claimed, with Redis's now and how often it was claimed and crashed so far."""
+    """A document as it was claimed: how long it waited, in ms, how often it was claimed and crashed so far."""
 
     document: bytes
-    claimed_ms: int
+    queued_ms: int
     attempts: int
     crashes: int
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How many results were the first for their job, and how many jobs wait now, suspects too."""
+
+    stored: int
+    waiting: int
 
 
 @dataclass(frozen=True)
@@ -189,15 +197,14 @@ class JobQueue:
             raise Fenced(f"{worker_id} has no lease.")
         now_ms, *flat = rest
         return [
-            Claimed(document, int(now_ms), int(attempts), int(crashes))
-            for document, attempts, crashes in zip(flat[0::3], flat[1::3], flat[2::3], strict=True)
+            Claimed(document, int(now_ms) - int(enqueued_ms), int(attempts), int(crashes))
+            for document, enqueued_ms, attempts, crashes in zip(*(flat[i::4] for i in range(4)), strict=True)
         ]
 
-    def complete(self, worker_id: str, results: Sequence[tuple[Job, Result]]) -> int:
-        """Store and publish results, in claim order; returns how many were the first for their job."""
+    def complete(self, worker_id: str, token: str, results: Sequence[tuple[Job, Result]]) -> Completed:
+        """Store and publish results of the batch that was claimed with `token`, in claim order."""
         args = [part for job, result in results for part in (job.id, job.reply_to, result.encode())]
-        words = self._run("complete", worker_id, self._ttl_ms, *args)
-        return int(words.count(b"STORED"))
+        return Completed(*map(int, self._run("complete", worker_id, self._ttl_ms, token, *args)))
 
     def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
         """Give one job up with an error result, and keep its document in `dead`; False if it had a result."""
@@ -269,4 +276,4 @@ def _retry_after(depth: int, drained: bytes, drained_ms: bytes) -> int:
     return max(1, min(MAX_RETRY_AFTER, math.ceil(depth * milliseconds / jobs / 1000)))
 
 
-__all__ = ["Claimed", "Doorbell", "JobQueue", "Reaped", "RedisError"]
+__all__ = ["Claimed", "Completed", "Doorbell", "JobQueue", "Reaped", "RedisError"]

@@ -88,23 +88,21 @@ class Worker:
         self._leave()
 
     def _serve_one_batch(self) -> None:
-        batch = self._claim()
+        token = uuid.uuid4().hex
+        batch = self._claim(token)
         self._at("claimed")
+        waiting = 0
         if batch:
             outcomes = self._predict(batch)
             self._at("predicted")
-            self._complete(outcomes)
+            waiting = self._complete(token, outcomes)
             self._at("completed")
-            self._reap()
-        else:
+        if not self._reap() and not waiting:
             self._wait_for_work()
 
-    def _claim(self) -> list[Claimed]:
+    def _claim(self, token: str) -> list[Claimed]:
         batch = self._queue.claim(
-            self._lease.worker_id,
-            lease_seconds=self._lease.seconds,
-            token=uuid.uuid4().hex,
-            limit=self._max_batch,
+            self._lease.worker_id, lease_seconds=self._lease.seconds, token=token, limit=self._max_batch
         )
         for claimed in batch:
             log("claimed", job=id_of(claimed.document), batch=len(batch), attempt=claimed.attempts)
@@ -178,7 +176,7 @@ class Worker:
                 Result(
                     id=job.id,
                     predictions=predictions,
-                    facts={"queued_ms": claims[job.id].claimed_ms - job.enqueued_ms, **facts},
+                    facts={"queued_ms": claims[job.id].queued_ms, **facts},
                 ),
             )
             for job, predictions in zip(jobs, answers, strict=True)
@@ -189,19 +187,23 @@ class Worker:
         result = Result(id=job.id, error=JobFailed("The model failed on this image."))
         return Outcome(job, result, reason=repr(error))
 
-    def _complete(self, outcomes: Sequence[Outcome]) -> None:
+    def _complete(self, token: str, outcomes: Sequence[Outcome]) -> int:
+        """Bring the batch's results home; returns how many jobs wait."""
         worker_id = self._lease.worker_id
-        good = [(o.job, o.result) for o in outcomes if not o.reason]
-        if good:
-            stored = self._insist(self._queue.complete, worker_id, good)
-            for job, result in good:
-                log("completed", job=job.id, inference_ms=result.facts["inference_ms"])
-            if stored is not None and stored < len(good):
-                log("late", batch=len(good), stored=stored)
+        # First, so that those that are left are what the processing list begins with.
         for outcome in outcomes:
             if outcome.reason:
                 job = outcome.job
                 self._insist(self._queue.fail, worker_id, job.id, job.reply_to, outcome.result, outcome.reason)
+        good = [(o.job, o.result) for o in outcomes if not o.reason]
+        completed = self._insist(self._queue.complete, worker_id, token, good) if good else None
+        for job, result in good:
+            log("completed", job=job.id, inference_ms=result.facts["inference_ms"])
+        if completed is None:
+            return 1
+        if completed.stored < len(good):
+            log("late", batch=len(good), stored=completed.stored)
+        return completed.waiting
 
     def _insist(self, call: Callable[..., Answer], *args: object) -> Answer | None:
         """Bring computed results home, however long Redis is away: the work is done, and a repeat is safe."""

@@ -11,7 +11,7 @@
 --       6 how long a result is kept, ms
 --       7 most documents in `dead`
 -- Returns  {'FENCED'} when the worker has no lease: it was reaped; drop all in hand and take a new id
---          {'OK', now ms, document, attempts, crashes, document, attempts, crashes, ...}
+--          {'OK', now ms, document, enqueued ms, attempts, crashes, ...}, four for each job
 -- Repeat   Safe: the same documents come back, and an attempt is counted once for each token.
 -- Dropped  here, unseen by the model: jobs that have a result (cancelled ones too), jobs past their deadline.
 local me, lease_ms, token, limit = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -27,14 +27,18 @@ local batch, size, holds_suspect = {'OK', now}, 0, false
 
 -- Puts a document of the processing list into the batch; false when it must be dropped from the list.
 local function accept(document)
-  local id, deadline, reply_to = head_of(document)
+  local id, reply_to = head_of(document)
   if not id then
     bury(document, 'no job document', max_dead)
     return false
   end
-  local job = redis.call('HMGET', job_key(id), 'token', 'attempts', 'crashes')
-  if not job[2] or redis.call('EXISTS', P .. 'result:' .. id) == 1 then return false end
-  if deadline <= now then
+  local job = redis.call('HMGET', job_key(id), 'token', 'attempts', 'crashes', 'enqueued', 'deadline')
+  if not job[2] then return false end
+  if redis.call('EXISTS', P .. 'result:' .. id) == 1 then
+    redis.call('DEL', job_key(id))
+    return false
+  end
+  if tonumber(job[5]) <= now then
     expire(id, reply_to, ttl_ms)
     return false
   end
@@ -47,6 +51,7 @@ local function accept(document)
   holds_suspect = holds_suspect or crashes > 0
   size = size + 1
   batch[#batch + 1] = document
+  batch[#batch + 1] = job[4]
   batch[#batch + 1] = attempts
   batch[#batch + 1] = crashes
   return true

@@ -2,29 +2,38 @@
 --
 -- ARGV  1 worker id
 --       2 how long a result is kept, ms
+--       3 the token that the batch was claimed with
 --       then for each job, in claim order: id, reply_to, envelope
--- Returns  {word, ...}, one for each job: STORED | LATE (another result was first, or the job was cancelled)
--- Repeat   Safe: every job is LATE the second time, and its document is no longer there to be popped.
+-- Returns  {stored, waiting}: how many results were the first for their job, how many jobs (suspects too) wait now
+-- Repeat   Safe: no job is known any more the second time, and its document is no longer there.
 -- A worker that was fenced meanwhile may still bring its results: the model is a pure function, so the first
--- result is as good as any; it has no document to pop, which is no error.
-local me, ttl_ms = ARGV[1], tonumber(ARGV[2])
+-- result is as good as any; it has no document to take off, which is no error.
+local me, ttl_ms, token = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local processing = P .. 'processing:' .. me
-local words, stored = {}, 0
+local jobs, stored = (#ARGV - 3) / 3, 0
 
 allow_at_maxmemory()
-for i = 3, #ARGV, 3 do
-  local id, reply_to, envelope = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local is_first = settle(id, envelope, reply_to, ttl_ms)
-  words[#words + 1] = is_first and 'STORED' or 'LATE'
-  if is_first then stored = stored + 1 end
-  remove(processing, id)
+
+-- The batch is what the processing list begins with, in claim order: claims append, and only this script and
+-- `fail` take away. If each job still carries the batch's token and the first document is the first job's, the
+-- rest need not be looked at to be cut off; see the prelude for what a look costs.
+local is_untouched = jobs > 0 and redis.call('LLEN', processing) >= jobs
+for i = 4, #ARGV, 3 do
+  is_untouched = is_untouched and redis.call('HGET', job_key(ARGV[i]), 'token') == token
 end
+is_untouched = is_untouched and head_of(redis.call('LINDEX', processing, 0)) == ARGV[4]
+
+for i = 4, #ARGV, 3 do
+  if settle(ARGV[i], ARGV[i + 2], ARGV[i + 1], ttl_ms) then stored = stored + 1 end
+  if not is_untouched then remove(processing, ARGV[i]) end
+end
+if is_untouched then redis.call('LTRIM', processing, jobs, -1) end
 
 if stored > 0 then
   count('completed', stored)
   if redis.call('EXISTS', P .. 'worker:' .. me) == 1 then
     redis.call('HINCRBY', P .. 'worker:' .. me, 'images', stored)
-    redis.call('HSET', P .. 'worker:' .. me, 'last_batch', #words)
+    redis.call('HSET', P .. 'worker:' .. me, 'last_batch', jobs)
   end
   -- The drain rate, for Retry-After: jobs and the time they took, both fading by half every 10 s, so that
   -- their quotient follows the load and a pause counts for less and less.
@@ -37,4 +46,4 @@ if stored > 0 then
   redis.call('HSET', P .. 'stats', 'drained', drained * fade + stored,
     'drained_ms', drained_ms * fade + busy, 'drained_at', string.format('%.0f', now))
 end
-return words
+return {stored, redis.call('LLEN', Q) + redis.call('LLEN', P .. 'suspect')}

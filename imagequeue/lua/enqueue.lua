@@ -1,6 +1,6 @@
 -- enqueue: accept one job, or say why not.
 --
--- ARGV  1 document, as Job.encode makes it: {"id":"<32 hex>","reply_to":...  (the instants are added here)
+-- ARGV  1 document, as Job.encode makes it: {"id":"<32 hex>","reply_to":...
 --       2 timeout, ms: the deadline is that long after Redis's own now
 --       3 most documents that may wait
 --       4 most bytes that may wait; 0 for no such limit
@@ -34,14 +34,16 @@ if needs_worker == '1' and redis.call('ZCOUNT', P .. 'workers', '(' .. now, '+in
 end
 
 -- Room first comes from those whose clients have gone. All jobs have the same timeout as a rule, so the
--- oldest, at the head, end first.
-while is_full() do
-  local oldest = redis.call('LINDEX', Q, 0)
-  local oldest_id, deadline, reply_to
-  if oldest then oldest_id, deadline, reply_to = head_of(oldest) end
-  if not oldest_id or deadline > now then break end
-  redis.call('LPOP', Q)
-  expire(oldest_id, reply_to, ttl_ms)
+-- oldest, at the head, end first. Looked for ten times a second at most: refusing must stay cheap.
+if is_full() and redis.call('SET', P .. 'dropping', '1', 'NX', 'PX', 100) then
+  while is_full() do
+    local oldest = redis.call('LINDEX', Q, 0)
+    local oldest_id, reply_to
+    if oldest then oldest_id, reply_to = head_of(oldest) end
+    if not oldest_id or tonumber(redis.call('HGET', job_key(oldest_id), 'deadline') or 0) > now then break end
+    redis.call('LPOP', Q)
+    expire(oldest_id, reply_to, ttl_ms)
+  end
 end
 if is_full() then
   local full = answer('FULL')
@@ -49,9 +51,9 @@ if is_full() then
   return full
 end
 
-local instants = string.format('"enqueued":%.0f,"deadline":%.0f,', now, now + timeout_ms)
-redis.call('HSET', job_key(id), 'state', 'waiting', 'attempts', 0, 'crashes', 0)
+redis.call('HSET', job_key(id), 'state', 'waiting', 'attempts', 0, 'crashes', 0,
+  'enqueued', string.format('%.0f', now), 'deadline', string.format('%.0f', now + timeout_ms))
 redis.call('PEXPIRE', job_key(id), timeout_ms + ttl_ms)
-redis.call('RPUSH', Q, string.sub(document, 1, 41) .. instants .. string.sub(document, 42))
+redis.call('RPUSH', Q, document)
 count('enqueued', 1)
 return answer('OK')

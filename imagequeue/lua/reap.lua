@@ -36,7 +36,7 @@ local function sweep(worker)
   while true do
     local document = redis.call('LPOP', processing)
     if not document then break end
-    local id, _, reply_to = head_of(document)
+    local id, reply_to = head_of(document)
     local token = id and redis.call('HGET', job_key(id), 'token')
     if not id then
       bury(document, 'no job document', max_dead)
