@@ -10,7 +10,6 @@ import argparse
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -20,8 +19,9 @@ from imagequeue import model as models
 from imagequeue.connections import connect, without_secrets
 from imagequeue.errors import ConfigurationError, WeightsMissing
 from imagequeue.faults import Faults
+from imagequeue.fleet import Fleet
 from imagequeue.jobqueue import Doorbell, JobQueue
-from imagequeue.lease import Lease
+from imagequeue.lease import Lease, owner_name
 from imagequeue.worker import Worker
 from settings import Settings, help_text, load_or_exit
 
@@ -109,28 +109,31 @@ def run_one(settings: Settings) -> None:
     worker.run()
 
 
-def run_many(count: int, settings: Settings) -> int:
-    """`count` worker processes that share the processors; returns the worst exit code."""
+def run_fleet(count: int, settings: Settings) -> int:
+    """`count` worker processes that share the processors, each started again when it dies; returns the exit code."""
     threads = max(1, settings.model_threads // count)
-    environment = {**os.environ, "MODEL_THREADS": os.environ.get("MODEL_THREADS", str(threads))}
-    children = [subprocess.Popen([sys.executable, __file__], env=environment) for _ in range(count)]
-
-    def stop_all() -> None:
-        for child in children:
-            child.terminate()
-
-    on_stop_signals(stop_all)
-    return max(abs(child.wait()) for child in children)
+    client = connect(settings.redis_url, name=f"fleet:{socket.gethostname()}:{os.getpid()}")
+    queue = JobQueue(client, settings.image_queue, result_ttl=settings.result_ttl)
+    fleet = Fleet(
+        [sys.executable, __file__],
+        count,
+        environment={**os.environ, "MODEL_THREADS": os.environ.get("MODEL_THREADS", str(threads))},
+        on_death=lambda pid: queue.bury(owner_name(pid), max_crashes=settings.max_crashes),
+    )
+    on_stop_signals(fleet.stop)
+    return fleet.run()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=help_text(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes to start (1)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="start N worker processes, and start each again when it dies"
+    )
     parser.add_argument("--fetch", action="store_true", help="only download weights and labels, then end")
     arguments = parser.parse_args()
-    if arguments.workers < 1:
+    if arguments.workers is not None and arguments.workers < 1:
         parser.error("--workers: at least 1")
     settings = load_or_exit()
     logutil.configure(
@@ -144,8 +147,8 @@ def main() -> None:
         if arguments.fetch:
             with logutil.native_output_logged("runtime"):
                 models.fetch(settings.model, settings.model_weights)
-        elif arguments.workers > 1:
-            raise SystemExit(run_many(arguments.workers, settings))
+        elif arguments.workers:
+            raise SystemExit(run_fleet(arguments.workers, settings))
         else:
             run_one(settings)
     except ConfigurationError as error:

@@ -102,6 +102,9 @@ class Settings:
     web_processes: int = _setting(1, _count(1), "Gunicorn processes; see docs/internals.md for the measurement")
     web_threads: int = _setting(520, _count(9), "requests that one of them serves at the same time")
     request_timeout: float = _setting(30.0, _seconds(0.05), "seconds until a job's deadline: then 504")
+    drain_seconds: float = _setting(
+        1.0, _seconds(0), "how long /readyz fails before a web server that was told to end stops listening"
+    )
     poll_interval: float = _setting(1.0, _seconds(0.05), "seconds; the fallback behind pub/sub")
     max_queue_length: int = _setting(1024, _count(1), "images that may wait; beyond it 503")
     max_queue_bytes: int = _setting(0, _count(0), "bytes that may wait in Redis; 0 for no such limit")

@@ -8,13 +8,14 @@
     │   ├── TooLarge          413
     │   ├── Unsupported       415
     │   ├── BadImage          422
-    │   └── TooMany           429
+    │   ├── TooMany           429
+    │   └── Unauthorized      401
     ├── Unavailable           503     not now: the same request may succeed after `retry_after` seconds
     │   ├── QueueFull
     │   ├── NoWorkers
     │   ├── RedisDown
-    │   ├── ServerBusy
-    │   └── Draining
+    │   ├── JobLost               Redis forgot an accepted job: it was restarted without its data
+    │   └── ServerBusy
     ├── DeadlineExceeded      504
     ├── JobFailed             500     the model raised on this image, or was killed by it
     └── Fenced                        a worker's lease has ended and its jobs were given to others
@@ -82,6 +83,11 @@ class TooMany(ClientError):
     code = "too_many_requests"
 
 
+class Unauthorized(ClientError):
+    status = 401
+    code = "unauthorized"
+
+
 class Unavailable(ImageQueueError):
     """`retry_after`: whole seconds after which a repeat is likely to succeed."""
 
@@ -109,8 +115,8 @@ class ServerBusy(Unavailable):
     code = "server_busy"
 
 
-class Draining(Unavailable):
-    code = "draining"
+class JobLost(Unavailable):
+    code = "job_lost"
 
 
 class DeadlineExceeded(ImageQueueError):
@@ -128,4 +134,7 @@ class Fenced(ImageQueueError):
 
 def from_code(code: str, message: str) -> ImageQueueError:
     """The error that a worker or a script wrote into a result's envelope, as an exception to raise."""
-    return (DeadlineExceeded if code == DeadlineExceeded.code else JobFailed)(message)
+    for error in (DeadlineExceeded, JobLost):
+        if code == error.code:
+            return error(message)
+    return JobFailed(message)

@@ -138,10 +138,15 @@ class JobQueue:
             raise NoWorkers("No worker is alive to classify the image.", retry_after=5)
         return int(depth)
 
-    def results(self, ids: Sequence[str]) -> list[bytes | None]:
-        """The stored envelopes of `ids`, None where there is none yet: one round trip."""
+    def look_up(self, ids: Sequence[str]) -> list[tuple[bytes | None, bool]]:
+        """For each id its result's envelope, if there is one, and whether the job is known: one round trip."""
         with redis_errors():
-            return cast("list[bytes | None]", self.client.mget([self.key(f"result:{i}") for i in ids]))
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.mget([self.key(f"result:{i}") for i in ids])
+            for job_id in ids:
+                pipeline.exists(self.key(f"job:{job_id}"))
+            envelopes, *known = pipeline.execute()
+        return [(envelope, bool(is_known)) for envelope, is_known in zip(envelopes, known, strict=True)]
 
     def forget(self, ids: Iterable[str]) -> None:
         """Delete results that were delivered: one round trip."""
@@ -223,7 +228,28 @@ class JobQueue:
         counts = self._run("reap", int(interval * 1000), max_crashes, self._ttl_ms, MAX_DEAD, victim)
         return Reaped(*map(int, counts))
 
+    def bury(self, owner: str, *, max_crashes: int) -> int:
+        """Reap at once all incarnations of a process that is known to be dead; returns how many it had.
+
+        owner: `host:pid`, which every worker id of that process begins with.
+        """
+        with redis_errors():
+            ids = cast("list[bytes]", self.client.zrange(self.key("workers"), 0, -1))
+        victims = [worker_id.decode() for worker_id in ids if worker_id.startswith(f"{owner}:".encode())]
+        for victim in victims:
+            self.reap(interval=1.0, max_crashes=max_crashes, victim=victim)
+        return len(victims)
+
     # For people and tests.
+
+    def dead(self) -> list[bytes]:
+        """The documents that were given up, the latest first; see imagequeue.dead."""
+        with redis_errors():
+            return cast("list[bytes]", self.client.lrange(self.key("dead"), 0, -1))
+
+    def clear_dead(self) -> None:
+        with redis_errors():
+            self.client.delete(self.key("dead"))
 
     def depth(self) -> int:
         """How many jobs wait."""

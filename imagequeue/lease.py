@@ -22,6 +22,11 @@ from imagequeue.jobqueue import JobQueue
 STALLED_EXIT_CODE = 70
 
 
+def owner_name(pid: int) -> str:
+    """What every worker id of that process of this host begins with."""
+    return f"{socket.gethostname()}:{pid}"
+
+
 class Lease:
     """One incarnation after another of one worker process; each has an id that no other ever had."""
 
@@ -46,7 +51,7 @@ class Lease:
 
     def take(self) -> None:
         """Become a new incarnation, with a lease of its own. Raises RedisDown."""
-        worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+        worker_id = f"{owner_name(os.getpid())}:{uuid.uuid4().hex}"
         self.tick()
         self._queue.join(worker_id, self.seconds, self._facts)
         self.worker_id = worker_id

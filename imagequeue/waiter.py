@@ -28,7 +28,7 @@ from typing import Any
 
 import redis
 
-from imagequeue.errors import DeadlineExceeded, ImageQueueError
+from imagequeue.errors import DeadlineExceeded, ImageQueueError, JobLost
 from imagequeue.events import fail, log, warn
 from imagequeue.job import Result, id_of
 from imagequeue.jobqueue import JobQueue, redis_errors
@@ -44,13 +44,15 @@ FORGET_AFTER = 10.0
 class Ticket:
     """One outstanding job: who waits on it, since when, and how the answer came."""
 
-    __slots__ = ("_ready", "born", "came_by", "envelope", "id")
+    __slots__ = ("_ready", "born", "came_by", "envelope", "id", "is_enqueued", "is_missing")
 
     def __init__(self, job_id: str) -> None:
         self.id = job_id
         self.born = time.monotonic()
         self.envelope: bytes | None = None
         self.came_by = ""
+        self.is_enqueued = False
+        self.is_missing = False
         self._ready = threading.Event()
 
     def resolve(self, envelope: bytes, came_by: str) -> None:
@@ -85,8 +87,9 @@ class Waiter:
         self._poll_interval = poll_interval
         self._beat = beat
         self._channel = queue.channel(web_id)
-        self._heard = 0.0
+        self._heard = time.monotonic()
         self._safety_polled = 0.0
+        self._to_cancel: deque[str] = deque()
         self._outstanding: dict[str, Ticket] = {}
         self._delivered: deque[tuple[float, str]] = deque()
         self._stopping = threading.Event()
@@ -111,6 +114,10 @@ class Waiter:
     def is_subscribed(self) -> bool:
         """Redis has acknowledged the subscription, and nothing has broken it since."""
         return self._subscribed.is_set()
+
+    def seconds_away(self) -> float:
+        """For how long nothing has been heard of Redis; 0 while there is a subscription."""
+        return 0.0 if self.is_subscribed else time.monotonic() - self._heard
 
     @contextmanager
     def expecting(self, job_id: str) -> Iterator[Ticket]:
@@ -137,6 +144,11 @@ class Waiter:
         return Result.decode(ticket.envelope)
 
     def _cancel(self, ticket: Ticket) -> bytes | None:
+        """Give the job up, and return its result if one was first after all."""
+        if not self.is_subscribed:
+            # Redis is silent, and the client has waited long enough; the poller cancels it when it can.
+            self._to_cancel.append(ticket.id)
+            return None
         try:
             return self._queue.cancel(ticket.id)
         except ImageQueueError as error:
@@ -170,20 +182,20 @@ class Waiter:
         connection: Any = pool.get_connection()
         try:
             connection.send_command("SUBSCRIBE", self._channel)
-            self._heard = asked = time.monotonic()
+            self._heard = asked = unanswered_since = time.monotonic()
             while not self._stopping.is_set():
                 now = time.monotonic()
-                silent = now - self._heard
-                if silent > SILENT_BEATS * self._beat:
-                    raise redis.ConnectionError(f"silent for {silent:.1f} s")
                 beat = self._poll_interval / 2 if self._outstanding else self._beat
+                if unanswered_since and now - unanswered_since > SILENT_BEATS * beat:
+                    raise redis.ConnectionError(f"silent for {now - self._heard:.1f} s")
                 if now - max(asked, self._heard) >= beat:
                     connection.send_command("PING", check_health=False)
                     asked = now
+                    unanswered_since = unanswered_since or now
                 if not connection.can_read(timeout=min(self._beat, self._poll_interval) / 2):
                     continue
                 kind, *rest = connection.read_response()
-                self._heard = time.monotonic()
+                self._heard, unanswered_since = time.monotonic(), 0.0
                 if kind == b"message":
                     self._resolve(rest[1], "message")
                 elif kind == b"subscribe":
@@ -210,6 +222,7 @@ class Waiter:
             try:
                 self._poll(min_age=0.0 if is_resubscribed else self._age_to_poll())
                 self._forget_delivered()
+                self._cancel_late()
             except ImageQueueError as error:
                 warn("poll_failed", reason=error.message)
                 self._stopping.wait(self._poll_interval)
@@ -235,11 +248,21 @@ class Waiter:
         if not old:
             return
         found = 0
-        for ticket, envelope in zip(old, self._queue.results([t.id for t in old]), strict=True):
+        for ticket, (envelope, is_known) in zip(old, self._queue.look_up([t.id for t in old]), strict=True):
             if envelope is not None:
                 ticket.resolve(envelope, "poll")
                 found += 1
+            elif not is_known and ticket.is_enqueued:
+                self._lose(ticket)
         log("polled", level=logging.DEBUG, asked=len(old), found=found)
+
+    def _lose(self, ticket: Ticket) -> None:
+        """Redis knows neither the job nor a result: it was restarted without its data."""
+        # Only when it is missed twice: its result may be on its way, published and expired since.
+        if ticket.is_missing:
+            lost = Result(id=ticket.id, error=JobLost("Redis has lost the image; send it again."))
+            ticket.resolve(lost.encode(), "poll")
+        ticket.is_missing = True
 
     def _forget_delivered(self) -> None:
         horizon = time.monotonic() - FORGET_AFTER
@@ -248,3 +271,8 @@ class Waiter:
             ids.append(self._delivered.popleft()[1])
         if ids:
             self._queue.forget(ids)
+
+    def _cancel_late(self) -> None:
+        while self._to_cancel:
+            self._queue.cancel(self._to_cancel[0])
+            self._to_cancel.popleft()

@@ -146,8 +146,8 @@ def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
         "PYTHONUNBUFFERED": "1",
     }
     manager = Manager()
-    for name, script in (("worker", "run_model_server.py"), ("web", "run_web_server.py")):
-        command = "exec " + shlex.join([sys.executable, str(ROOT / script)])
+    for name, script in (("worker", "run_model_server.py --workers 1"), ("web", "run_web_server.py")):
+        command = f"exec {shlex.quote(sys.executable)} {script}"
         manager.add_process(name, command, env=environment, cwd=str(ROOT))
     host = "127.0.0.1" if settings.web_host in ("0.0.0.0", "::", "") else settings.web_host
     is_over = threading.Event()

@@ -2,5 +2,6 @@
 
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.server import SharedFlag, WebServer
 
-__all__ = ["Classifier", "create_app"]
+__all__ = ["Classifier", "SharedFlag", "WebServer", "create_app"]

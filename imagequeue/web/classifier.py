@@ -10,19 +10,25 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect
-from imagequeue.errors import Draining, ImageQueueError, RedisDown, ServerBusy
+from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown
 from imagequeue.events import log
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
 from imagequeue.waiter import Ticket, Waiter
+from imagequeue.web.admission import Admission, Visit
 
 # Threads that no waiting request may take: probes must be answered while the queue is full.
 RESERVED_THREADS = 8
+# Of all requests of a process together; the largest single upload is MAX_UPLOAD_BYTES.
+MAX_UNDECODED_BYTES = 128 * 2**20
+# A subscription is made anew within milliseconds; one that has been away for longer means that Redis is.
+REDIS_AWAY_SECONDS = 1.0
 
 
 @dataclass
@@ -54,6 +60,7 @@ class Classifier:
         poll_interval: float,
         threads: int,
         decoders: int,
+        is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         """timeout, poll_interval, result_ttl: seconds. image_size: (width, height).
 
@@ -61,7 +68,7 @@ class Classifier:
         bounds the memory that decoding takes; more than the processors would only make all of them later.
         """
         self.max_upload_bytes = max_upload_bytes
-        self.is_draining = False
+        self._is_draining = is_draining
         self._redis_url = redis_url
         self._queue_name = queue_name
         self._result_ttl = result_ttl
@@ -71,7 +78,7 @@ class Classifier:
         self._max_queue_bytes = max_queue_bytes
         self._timeout = timeout
         self._poll_interval = poll_interval
-        self._serving = threading.BoundedSemaphore(max(1, threads - RESERVED_THREADS))
+        self._door = Admission(max_requests=max(1, threads - RESERVED_THREADS), max_bytes=MAX_UNDECODED_BYTES)
         self._decoding = threading.BoundedSemaphore(decoders)
         self._starting = threading.Lock()
         self._pid = 0
@@ -103,7 +110,7 @@ class Classifier:
     def why_not_ready(self) -> str:
         """Empty when a request sent now would be served; else the one word of what is missing."""
         self.start()
-        if self.is_draining:
+        if self._is_draining():
             return "draining"
         try:
             workers = self._queue.live_workers()
@@ -113,28 +120,29 @@ class Classifier:
             return "subscription"
         return "" if workers else "no worker"
 
-    def classify(self, uploads: list[bytes], *, top: int, request_id: str) -> list[Answer]:
+    def admit(self, content_length: int | None) -> Visit:
+        """Let a request in, before its body is read. Raises Unavailable, as ServerBusy, QueueFull, RedisDown …"""
+        self.start()
+        if self._waiter.seconds_away() > REDIS_AWAY_SECONDS:
+            # At once: asking a Redis that is silent would hold a thread for seconds first.
+            raise RedisDown("Redis does not answer.")
+        limit = self.max_upload_bytes
+        return self._door.enter(limit if content_length is None else min(content_length, limit))
+
+    def classify(self, visit: Visit, uploads: list[bytes], *, top: int, request_id: str) -> list[Answer]:
         """One answer for each upload, in order; one bad image spoils none of the others.
 
         uploads: image files; taken out of the list one by one, so that none is held while the request waits.
         top: how many predictions are wanted. Returns when all are answered or their deadline has passed.
-        Raises ServerBusy or Draining, with nothing enqueued.
         """
-        self.start()
-        if self.is_draining:
-            raise Draining("This server is shutting down.")
-        if not self._serving.acquire(blocking=False):
-            raise ServerBusy("This server has as many requests as it can wait for.")
         until = time.monotonic() + self._timeout
-        try:
-            with ExitStack() as registered:
-                waits = []
-                uploads.reverse()
-                while uploads:
-                    waits.append(self._send(uploads.pop(), top, request_id, registered))
-                return [self._wait(answer, ticket, until) for answer, ticket in waits]
-        finally:
-            self._serving.release()
+        with ExitStack() as registered:
+            waits = []
+            uploads.reverse()
+            while uploads:
+                waits.append(self._send(uploads.pop(), top, request_id, registered))
+            visit.decoded()
+            return [self._wait(answer, ticket, until) for answer, ticket in waits]
 
     def _send(self, upload: bytes, top: int, request_id: str, registered: ExitStack) -> tuple[Answer, Ticket | None]:
         """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already."""
@@ -143,6 +151,10 @@ class Classifier:
             job = self._decode(upload, top, answer)
             ticket = registered.enter_context(self._waiter.expecting(job.id))
             self._enqueue(job, request_id)
+            ticket.is_enqueued = True
+        except (QueueFull, NoWorkers) as refusal:
+            self._door.remember(refusal)
+            answer.error = _alone(refusal)
         except ImageQueueError as error:
             answer.error = _alone(error)
         return answer, ticket

@@ -22,9 +22,10 @@ blueprint = Blueprint("predict", __name__)
 def predict() -> Response:
     classifier: Classifier = current_app.extensions["classifier"]
     top = _top(request.args.get("top"))
-    uploads, is_single = read_uploads(request, classifier.max_upload_bytes)
-    log("received", request=g.request_id, images=len(uploads), bytes=sum(map(len, uploads)))
-    answers = classifier.classify(uploads, top=top, request_id=g.request_id)
+    with classifier.admit(request.content_length) as visit:
+        uploads, is_single = read_uploads(request, classifier.max_upload_bytes)
+        log("received", request=g.request_id, images=len(uploads), bytes=sum(map(len, uploads)))
+        answers = classifier.classify(visit, uploads, top=top, request_id=g.request_id)
     for answer in answers:
         log("answered", job=answer.id, request=g.request_id, **_outcome(answer))
     errors = [answer.error for answer in answers if answer.error is not None]

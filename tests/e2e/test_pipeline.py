@@ -107,10 +107,14 @@ def test_a_web_process_stays_small_and_never_loads_tensorflow(
     send_all(system.urls, [picture(number, (600, 400)) for number in range(200)], connections=64)
     master = system.webs[0].pid
     children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    assert children
+
+    def resident_kb(pid: str) -> int:
+        return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0])
+
     for pid in children:
-        status = Path(f"/proc/{pid}/status").read_text()
-        resident_kb = int(status.split("VmRSS:")[1].split()[0])
-        assert resident_kb < 100_000, resident_kb
+        # What the burst needed goes back to the system within seconds.
+        eventually(lambda pid=pid: resident_kb(pid) < 100_000, what=f"{resident_kb(pid)} kB resident")
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert "tensorflow" not in maps
         assert "numpy" not in maps

@@ -1,0 +1,119 @@
+"""The images that were given up: `python -m imagequeue.dead` lists, exports and re-queues them.
+
+    python -m imagequeue.dead list
+    python -m imagequeue.dead export DIRECTORY      each document as JSON, and its pixels as a PNG
+    python -m imagequeue.dead requeue ID [ID ...]   under a new id each; `requeue --all` for all
+    python -m imagequeue.dead clear
+
+REDIS_URL and IMAGE_QUEUE say where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from imagequeue.connections import connect
+from imagequeue.errors import ImageQueueError
+from imagequeue.job import Job, id_of, new_id
+from imagequeue.jobqueue import JobQueue
+
+# Nobody waits for a re-queued image, so its time may be long.
+REQUEUE_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True)
+class Dead:
+    """One document that was given up: when (Unix seconds), why, and the document itself."""
+
+    at: float
+    reason: str
+    document: bytes
+
+    @classmethod
+    def decode(cls, entry: bytes) -> Dead:
+        fields: dict[str, Any] = json.loads(entry)
+        return cls(fields["at"] / 1000, str(fields["reason"]), str(fields["document"]).encode())
+
+    @property
+    def id(self) -> str:
+        return id_of(self.document)
+
+
+def export(entries: Sequence[Dead], directory: Path) -> int:
+    """Write each document, and its pixels as a picture where they are a square; returns how many."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for entry in entries:
+        (directory / f"{entry.id}.json").write_bytes(entry.document)
+        try:
+            pixels = Job.decode(entry.document).pixels
+        except ValueError:
+            continue
+        side = math.isqrt(len(pixels) // 3)
+        if side * side * 3 == len(pixels):
+            Image.frombytes("RGB", (side, side), pixels).save(directory / f"{entry.id}.png")
+    return len(entries)
+
+
+def requeue(queue: JobQueue, entry: Dead) -> str:
+    """Enqueue the image again under a new id, which is returned. Raises ValueError for what is no document."""
+    job = replace(Job.decode(entry.document), id=new_id(), reply_to="")
+    queue.enqueue(job, timeout=REQUEUE_TIMEOUT, max_length=sys.maxsize, needs_worker=False)
+    return job.id
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m imagequeue.dead", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--redis-url", default=os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0")
+    parser.add_argument("--queue", default=os.environ.get("IMAGE_QUEUE") or "image_queue")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list")
+    verbs.add_parser("clear")
+    verbs.add_parser("export").add_argument("directory", type=Path)
+    again = verbs.add_parser("requeue")
+    again.add_argument("ids", nargs="*", metavar="ID")
+    again.add_argument("--all", action="store_true")
+    chosen = parser.parse_args(arguments)
+    try:
+        queue = JobQueue(connect(chosen.redis_url, name="dead"), chosen.queue)
+        return _do(chosen, queue)
+    except ImageQueueError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+
+
+def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
+    entries = [Dead.decode(entry) for entry in queue.dead()]
+    if chosen.verb == "list":
+        for entry in entries:
+            print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.at)), entry.id, entry.reason)
+        print(f"{len(entries)} images were given up.", file=sys.stderr)
+    elif chosen.verb == "export":
+        print(f"{export(entries, chosen.directory)} documents in {chosen.directory}", file=sys.stderr)
+    elif chosen.verb == "clear":
+        queue.clear_dead()
+    else:
+        wanted = [entry for entry in entries if chosen.all or entry.id in chosen.ids]
+        for entry in wanted:
+            print(entry.id, "→", requeue(queue, entry))
+        missing = set(chosen.ids) - {entry.id for entry in wanted}
+        for job_id in missing:
+            print(f"{job_id} is not among them.", file=sys.stderr)
+        return 1 if missing else 0
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""Several worker processes, kept alive: a dead one is started again, and what it held is brought back at once.
+
+The supervisor loads no model and holds no job. Its children are told by the kernel when it dies, and drain.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from imagequeue.events import fail, log, warn
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+# A child that has served for so long is healthy; its next death starts with the first pause again.
+HEALTHY_SECONDS = 60.0
+# Exit codes after which another start can only end the same way.
+HOPELESS = (2,)
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Seat:
+    """One place in the fleet, and the process that holds it now."""
+
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    pause: float = 0.0
+    start_again_at: float = field(default=0.0)
+
+
+class Fleet:
+    """`count` processes of one command."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        *,
+        environment: Mapping[str, str],
+        on_death: Callable[[int], object],
+    ) -> None:
+        """on_death: called with the process id of each child that died without being asked to."""
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._seats = [Seat() for _ in range(count)]
+        self._on_death = on_death
+        self._stopping = threading.Event()
+        self._hopeless = 0
+
+    def stop(self) -> None:
+        """Have every child drain, and let `run` return when the last has ended. Safe in a signal's callback."""
+        self._stopping.set()
+        for seat in self._seats:
+            if seat.process is not None and seat.process.poll() is None:
+                seat.process.terminate()
+
+    def run(self) -> int:
+        """Until stopped; returns 0, or the exit code that made it hopeless to go on."""
+        while not self._stopping.is_set():
+            for seat in self._seats:
+                self._look_after(seat)
+            if self._hopeless:
+                self.stop()
+            self._stopping.wait(0.1)
+        # A child that was started while the signal came in has not heard of it.
+        self.stop()
+        codes = [seat.process.wait() for seat in self._seats if seat.process is not None]
+        return self._hopeless or max((abs(code) for code in codes), default=0)
+
+    def _look_after(self, seat: Seat) -> None:
+        now = time.monotonic()
+        if seat.process is None:
+            if now >= seat.start_again_at:
+                seat.process = subprocess.Popen(self._command, env=self._environment, preexec_fn=_end_with_parent)
+                seat.started_at = now
+                log("child_started", child=seat.process.pid)
+            return
+        code = seat.process.poll()
+        if code is None or self._stopping.is_set():
+            return
+        if code in HOPELESS:
+            self._hopeless = code
+            return
+        seat.pause = FIRST_PAUSE if now - seat.started_at > HEALTHY_SECONDS else min(LONGEST_PAUSE, seat.pause * 2)
+        seat.pause = seat.pause or FIRST_PAUSE
+        warn("child_died", child=seat.process.pid, exit=code, start_again_in=seat.pause)
+        try:
+            self._on_death(seat.process.pid)
+        except Exception as error:
+            # Its lease ends by itself.
+            fail("burial_failed", child=seat.process.pid, reason=repr(error))
+        seat.process, seat.start_again_at = None, now + seat.pause
+
+
+def _end_with_parent() -> None:
+    """In the child, before it runs: SIGTERM when the supervisor dies, however it dies (Linux)."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError, TypeError):
+        return

@@ -1,0 +1,76 @@
+"""Whether a request may come in at all: decided before its body is read, so that a refusal costs next to nothing.
+
+The queue's own limits are Redis's to decide (enqueue.lua). This is what one process can bear: how many requests
+wait in it, and how many bytes of uploads it holds that are not decoded yet.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from imagequeue.errors import ServerBusy, Unavailable
+
+# A refusal by Redis stands for this long without asking again: a thousand clients that come at once to a full queue
+# are told so at once, and a queue that drains in the meantime is idle for a moment at most.
+REFUSAL_SECONDS = 0.05
+
+
+class Admission:
+    """The door of one process."""
+
+    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+        """max_requests: that may be inside at the same time. max_bytes: of bodies read and not yet decoded."""
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._requests = 0
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._refusal: Unavailable | None = None
+        self._refused_at = 0.0
+
+    def remember(self, refusal: Unavailable) -> None:
+        """Redis has refused a job; the next requests will hear the same for a moment."""
+        self._refusal = refusal
+        self._refused_at = time.monotonic()
+
+    def enter(self, body_bytes: int) -> Visit:
+        """Raises ServerBusy, or what Redis said a moment ago. body_bytes: of the body, or the most it may have."""
+        refusal = self._refusal
+        if refusal is not None and time.monotonic() - self._refused_at < REFUSAL_SECONDS:
+            raise type(refusal)(refusal.message, refusal.retry_after)
+        with self._lock:
+            if self._requests >= self._max_requests:
+                raise ServerBusy("This server has as many requests as it can wait for.")
+            # Alone, a body that is larger than all of the room gets in: the limit on uploads has allowed it.
+            if self._bytes and self._bytes + body_bytes > self._max_bytes:
+                raise ServerBusy("This server is reading as many uploads as its memory allows.")
+            self._requests += 1
+            self._bytes += body_bytes
+        return Visit(self, body_bytes)
+
+    def _leave(self, requests: int, body_bytes: int) -> None:
+        with self._lock:
+            self._requests -= requests
+            self._bytes -= body_bytes
+
+
+class Visit:
+    """One request inside; leaves when the block ends."""
+
+    def __init__(self, door: Admission, body_bytes: int) -> None:
+        self._door = door
+        self._bytes = body_bytes
+
+    def decoded(self) -> None:
+        """The body's images have become pixels, and the body is let go."""
+        body_bytes, self._bytes = self._bytes, 0
+        self._door._leave(0, body_bytes)
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.decoded()
+        self._door._leave(1, 0)
