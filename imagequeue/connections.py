@@ -7,14 +7,16 @@ worker three: commands, doorbell, heartbeat.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError, ReadOnlyError, TimeoutError
+from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 from redis.retry import Retry
 
-from imagequeue.errors import ConfigurationError
+from imagequeue.errors import ConfigurationError, RedisDown
 
 # A command takes under a millisecond, so four of them at a time keep hundreds of requests moving.
 POOL_SIZE = 4
@@ -23,6 +25,36 @@ ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 1.0
 # How long a thread waits for a connection while others use the pool.
 POOL_WAIT_SECONDS = 3.0
+
+
+# What Redis says when it is there but cannot serve: at its memory limit, after a failed save (a full disk),
+# as a replica after a failover, while it loads, at its limit of clients.
+_UNABLE = {
+    "OOM": "Redis has reached its memory limit",
+    "MISCONF": "Redis cannot save to its disk",
+    "READONLY": "Redis is a read-only replica now",
+    "LOADING": "Redis is loading its data",
+    "MASTERDOWN": "Redis has lost its master",
+    "NOREPLICAS": "Redis has too few replicas",
+    "CLUSTERDOWN": "the Redis cluster is down",
+    "UNBLOCKED": "Redis ended a blocking command",
+    "max number of clients": "Redis has reached its limit of clients",
+}
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turns what redis-py raises into RedisDown; a ResponseError that is our own mistake stays as it is."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        reason = next((text for word, text in _UNABLE.items() if word in str(error)), None)
+        raise RedisDown(f"{reason or 'Redis does not answer'}.") from error
+    except ResponseError as error:
+        for word, text in _UNABLE.items():
+            if word in str(error):
+                raise RedisDown(f"{text}.") from error
+        raise
 
 
 def connect(

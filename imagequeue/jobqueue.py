@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, cast
 
 import redis
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
 
+from imagequeue.connections import redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
 
@@ -25,35 +24,6 @@ VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap")
 MAX_DEAD = 100
 # At most this many seconds are asked of a refused client, however slow the drain.
 MAX_RETRY_AFTER = 60
-
-# What Redis says when it is there but cannot serve: at its memory limit, after a failed save (a full disk),
-# as a replica after a failover, while it loads, at its limit of clients.
-_UNABLE = {
-    "OOM": "Redis has reached its memory limit",
-    "MISCONF": "Redis cannot save to its disk",
-    "READONLY": "Redis is a read-only replica now",
-    "LOADING": "Redis is loading its data",
-    "MASTERDOWN": "Redis has lost its master",
-    "NOREPLICAS": "Redis has too few replicas",
-    "CLUSTERDOWN": "the Redis cluster is down",
-    "UNBLOCKED": "Redis ended a blocking command",
-    "max number of clients": "Redis has reached its limit of clients",
-}
-
-
-@contextmanager
-def redis_errors() -> Iterator[None]:
-    """Turns what redis-py raises into RedisDown; a ResponseError that is our own mistake stays as it is."""
-    try:
-        yield
-    except (ConnectionError, TimeoutError) as error:
-        reason = next((text for word, text in _UNABLE.items() if word in str(error)), None)
-        raise RedisDown(f"{reason or 'Redis does not answer'}.") from error
-    except ResponseError as error:
-        for word, text in _UNABLE.items():
-            if word in str(error):
-                raise RedisDown(f"{text}.") from error
-        raise
 
 
 @dataclass(frozen=True)
@@ -300,6 +270,3 @@ def _retry_after(depth: int, drained: bytes, drained_ms: bytes) -> int:
     if jobs <= 0 or milliseconds <= 0:
         return 5
     return max(1, min(MAX_RETRY_AFTER, math.ceil(depth * milliseconds / jobs / 1000)))
-
-
-__all__ = ["Claimed", "Completed", "Doorbell", "JobQueue", "Reaped", "RedisError"]

@@ -28,10 +28,11 @@ from typing import Any
 
 import redis
 
+from imagequeue.connections import redis_errors
 from imagequeue.errors import DeadlineExceeded, ImageQueueError, JobLost
 from imagequeue.events import fail, log, warn
 from imagequeue.job import Result, id_of
-from imagequeue.jobqueue import JobQueue, redis_errors
+from imagequeue.jobqueue import JobQueue
 
 # A subscription silent for this many beats, its PINGs unanswered, is dropped and made anew.
 SILENT_BEATS = 3
