@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError, ReadOnlyError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, TimeoutError
 from redis.retry import Retry
 
 from imagequeue.errors import ConfigurationError, RedisDown
@@ -27,19 +27,34 @@ CONNECT_SECONDS = 1.0
 POOL_WAIT_SECONDS = 3.0
 
 
-# What Redis says when it is there but cannot serve: at its memory limit, after a failed save (a full disk),
-# as a replica after a failover, while it loads, at its limit of clients.
+# What Redis says when it is there but cannot serve: at its memory limit, after a failed save (a full disk), as a
+# replica after a failover, while it loads, at its limit of clients. redis-py makes the first word of some answers
+# a class and drops it from the text, and scripts wrap some, so either is looked for.
 _UNABLE = {
-    "OOM": "Redis has reached its memory limit",
-    "MISCONF": "Redis cannot save to its disk",
-    "READONLY": "Redis is a read-only replica now",
-    "LOADING": "Redis is loading its data",
-    "MASTERDOWN": "Redis has lost its master",
-    "NOREPLICAS": "Redis has too few replicas",
-    "CLUSTERDOWN": "the Redis cluster is down",
-    "UNBLOCKED": "Redis ended a blocking command",
-    "max number of clients": "Redis has reached its limit of clients",
+    ("OOM", "OutOfMemoryError"): "Redis has reached its memory limit",
+    ("MISCONF",): "Redis cannot save to its disk",
+    ("READONLY", "ReadOnlyError"): "Redis is a read-only replica now",
+    ("LOADING", "BusyLoadingError"): "Redis is loading its data",
+    ("MASTERDOWN", "MasterDownError"): "Redis has lost its master",
+    ("NOREPLICAS",): "Redis has too few replicas",
+    ("CLUSTERDOWN", "ClusterDownError"): "the Redis cluster is down",
+    ("UNBLOCKED",): "Redis ended a blocking command",
+    ("BUSY ", "BusyLoading"): "Redis is busy with a long script",
+    ("max number of clients", "MaxConnectionsError"): "Redis has reached its limit of clients",
 }
+
+
+def _reason(error: RedisError) -> str | None:
+    said = f"{type(error).__name__} {error}"
+    return next((text for words, text in _UNABLE.items() if any(word in said for word in words)), None)
+
+
+def is_memory_limit(error: BaseException | None) -> bool:
+    return isinstance(error, RedisError) and _reason(error) == _UNABLE[("OOM", "OutOfMemoryError")]
+
+
+def is_demoted(error: BaseException | None) -> bool:
+    return isinstance(error, RedisError) and _reason(error) == _UNABLE[("READONLY", "ReadOnlyError")]
 
 
 @contextmanager
@@ -47,14 +62,11 @@ def redis_errors() -> Iterator[None]:
     """Turns what redis-py raises into RedisDown; a ResponseError that is our own mistake stays as it is."""
     try:
         yield
-    except (ConnectionError, TimeoutError) as error:
-        reason = next((text for word, text in _UNABLE.items() if word in str(error)), None)
+    except RedisError as error:
+        reason = _reason(error)
+        if reason is None and not isinstance(error, (ConnectionError, TimeoutError)):
+            raise
         raise RedisDown(f"{reason or 'Redis does not answer'}.") from error
-    except ResponseError as error:
-        for word, text in _UNABLE.items():
-            if word in str(error):
-                raise RedisDown(f"{text}.") from error
-        raise
 
 
 def connect(

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import redis
 
-from imagequeue.connections import redis_errors
+from imagequeue.connections import is_demoted, is_memory_limit, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
 
@@ -75,8 +75,14 @@ class JobQueue:
         return self.key(f"results:{web_id}")
 
     def _run(self, verb: str, *args: bytes | str | float) -> Any:
-        with redis_errors():
-            return self._scripts[verb](keys=[self.name], args=args)
+        try:
+            with redis_errors():
+                return self._scripts[verb](keys=[self.name], args=args)
+        except RedisDown as error:
+            if is_demoted(error.__cause__):
+                # After a failover the address may lead elsewhere by now; these connections never will.
+                self.client.connection_pool.disconnect()
+            raise
 
     # The web side.
 
@@ -258,7 +264,7 @@ class Doorbell:
         except RedisDown as error:
             # BLMOVE counts as taking memory, so at its limit Redis refuses it; claim still drains the queue.
             # The wait is kept, or the loop would spin.
-            if "OOM" not in str(error.__cause__):
+            if not is_memory_limit(error.__cause__):
                 raise
             time.sleep(max(0.0, self._seconds / 10 - (time.monotonic() - started)))
             return True

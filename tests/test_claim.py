@@ -1,0 +1,194 @@
+"""claim.lua and the doorbell: a worker's next batch, each job in it stamped."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import redis
+
+from imagequeue.connections import connect
+from imagequeue.errors import Fenced
+from imagequeue.jobqueue import Doorbell, JobQueue
+from tests.support.jobs import (
+    claim,
+    enqueue,
+    fill_memory,
+    free_memory,
+    ids_in,
+    job_hash,
+    join,
+    junk_document,
+    make_result,
+    reap,
+    snapshot,
+)
+from tests.support.redisserver import RedisServer
+from tests.support.system import eventually
+
+
+@pytest.fixture
+def queue(client: redis.Redis) -> JobQueue:
+    queue = JobQueue(client)
+    join(queue, "w1")
+    return queue
+
+
+def test_a_batch_is_claimed_in_order_up_to_the_limit(queue: JobQueue) -> None:
+    jobs = enqueue(queue, 5)
+    assert claim(queue, limit=3) == [job.id for job in jobs[:3]]
+    assert ids_in(queue, "processing:w1") == [job.id for job in jobs[:3]]
+    assert ids_in(queue) == [job.id for job in jobs[3:]]
+
+
+def test_an_empty_queue_gives_an_empty_batch(queue: JobQueue) -> None:
+    assert claim(queue) == []
+
+
+def test_a_claim_stamps_the_job_and_counts_an_attempt(queue: JobQueue) -> None:
+    (job,) = enqueue(queue)
+    claim(queue, token="t1")
+    held = job_hash(queue, job)
+    assert (held["state"], held["token"], held["worker"], held["attempts"]) == ("claimed", "t1", "w1", "1")
+
+
+def test_a_repeated_claim_returns_the_same_jobs_and_counts_one_attempt(client: redis.Redis, queue: JobQueue) -> None:
+    jobs = enqueue(queue, 3)
+    first = claim(queue, token="t1", limit=3)
+    before = snapshot(client)
+    assert claim(queue, token="t1", limit=3) == first == [job.id for job in jobs]
+    assert snapshot(client) == before
+
+
+def test_another_claim_of_the_same_jobs_counts_another_attempt(queue: JobQueue) -> None:
+    (job,) = enqueue(queue)
+    claim(queue, token="t1")
+    claim(queue, token="t2")
+    assert job_hash(queue, job)["attempts"] == "2"
+
+
+def test_what_the_doorbell_moved_is_adopted_before_the_queue_is_asked(client: redis.Redis, queue: JobQueue) -> None:
+    jobs = enqueue(queue, 3)
+    client.lmove(queue.name, queue.key("processing:w1"), "LEFT", "RIGHT")
+    assert claim(queue, limit=2) == [jobs[0].id, jobs[1].id]
+
+
+def test_jobs_in_hand_are_not_claimed_again(queue: JobQueue) -> None:
+    jobs = enqueue(queue, 4)
+    claim(queue, token="t1", limit=2)
+    assert claim(queue, token="t2", limit=2, held=2) == [job.id for job in jobs[2:]]
+    assert job_hash(queue, jobs[0])["attempts"] == "1"
+
+
+def test_a_worker_without_a_lease_is_fenced_and_moves_nothing(queue: JobQueue) -> None:
+    enqueue(queue, 2)
+    with pytest.raises(Fenced):
+        claim(queue, "stranger")
+    assert queue.depth() == 2
+
+
+def test_a_claim_extends_the_lease(client: redis.Redis, queue: JobQueue) -> None:
+    join(queue, "w2", lease=1.0)
+    before = client.zscore(queue.key("workers"), "w2")
+    claim(queue, "w2")
+    assert client.zscore(queue.key("workers"), "w2") > before + 10_000
+
+
+def test_a_job_past_its_deadline_is_answered_and_never_returned(client: redis.Redis, queue: JobQueue) -> None:
+    (late,) = enqueue(queue)
+    client.hset(queue.key(f"job:{late.id}"), "deadline", 1)
+    (good,) = enqueue(queue)
+    assert claim(queue) == [good.id]
+    assert b"deadline_exceeded" in (client.get(queue.key(f"result:{late.id}")) or b"")
+    assert ids_in(queue, "processing:w1") == [good.id]
+    assert queue.stats()["expired"] == 1
+
+
+def test_a_cancelled_job_is_never_returned(queue: JobQueue) -> None:
+    cancelled, good = enqueue(queue, 2)
+    assert queue.cancel(cancelled.id) is None
+    assert claim(queue) == [good.id]
+    assert ids_in(queue, "processing:w1") == [good.id]
+
+
+def test_a_document_that_is_none_is_kept_for_people_and_spoils_nothing(client: redis.Redis, queue: JobQueue) -> None:
+    client.rpush(queue.name, junk_document())
+    (good,) = enqueue(queue)
+    assert claim(queue) == [good.id]
+    assert b"no job document" in queue.dead()[0]
+
+
+def test_a_suspect_is_claimed_alone_and_before_the_queue(queue: JobQueue) -> None:
+    (suspect,) = enqueue(queue)
+    claim(queue)
+    reap(queue, victim="w1")
+    waiting = enqueue(queue, 3)
+    join(queue, "w2")
+    assert claim(queue, "w2", token="a") == [suspect.id]
+    queue.complete("w2", "a", [(suspect, make_result(suspect))])
+    assert claim(queue, "w2", token="b") == [job.id for job in waiting]
+
+
+def test_a_repeated_claim_of_a_suspect_still_returns_it_alone(queue: JobQueue) -> None:
+    (suspect,) = enqueue(queue)
+    claim(queue)
+    reap(queue, victim="w1")
+    enqueue(queue, 3)
+    join(queue, "w2")
+    assert claim(queue, "w2", token="a") == claim(queue, "w2", token="a") == [suspect.id]
+
+
+def test_a_suspect_waits_while_anything_is_in_hand(queue: JobQueue) -> None:
+    (suspect,) = enqueue(queue)
+    claim(queue)
+    reap(queue, victim="w1")
+    join(queue, "w2")
+    (job,) = enqueue(queue)
+    queue.client.lmove(queue.name, queue.key("processing:w2"), "LEFT", "RIGHT")
+    assert claim(queue, "w2", token="a") == [job.id]
+    assert ids_in(queue, "suspect") == [suspect.id]
+
+
+def test_at_maxmemory_a_claim_still_drains_the_queue(client: redis.Redis, queue: JobQueue) -> None:
+    jobs = enqueue(queue, 3)
+    claim(queue, token="warm", limit=1)
+    fill_memory(client)
+    try:
+        assert claim(queue, token="t2") == [job.id for job in jobs]
+    finally:
+        free_memory(client)
+
+
+def test_the_doorbell_rings_for_a_job_and_keeps_silent_without_one(
+    each_redis: RedisServer, client: redis.Redis, queue: JobQueue
+) -> None:
+    doorbell = Doorbell(connect(each_redis.url, name="bell", answer_seconds=5, repeats=0), queue, seconds=0.1)
+    assert not doorbell.wait("w1")
+    (job,) = enqueue(queue)
+    assert doorbell.wait("w1")
+    assert ids_in(queue, "processing:w1") == [job.id]
+
+
+def test_the_doorbell_wakes_the_moment_a_job_comes(
+    each_redis: RedisServer, client: redis.Redis, queue: JobQueue
+) -> None:
+    doorbell = Doorbell(connect(each_redis.url, name="bell", answer_seconds=60, repeats=0), queue, seconds=30)
+    rang = threading.Event()
+    thread = threading.Thread(target=lambda: doorbell.wait("w1") and rang.set())
+    thread.start()
+    eventually(lambda: client.info("clients")["blocked_clients"] == 1)
+    enqueue(queue)
+    assert rang.wait(10)
+    thread.join()
+
+
+def test_at_maxmemory_the_doorbell_lets_the_worker_claim_without_it(
+    each_redis: RedisServer, client: redis.Redis, queue: JobQueue
+) -> None:
+    doorbell = Doorbell(connect(each_redis.url, name="bell", answer_seconds=5, repeats=0), queue, seconds=0.1)
+    assert not doorbell.wait("w1")
+    fill_memory(client)
+    try:
+        assert doorbell.wait("w1")
+    finally:
+        free_memory(client)
