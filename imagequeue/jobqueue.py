@@ -19,7 +19,7 @@ from imagequeue.connections import is_demoted, is_memory_limit, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
 
-VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap")
+VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "overview")
 # Documents kept in `dead`: 200 kB each.
 MAX_DEAD = 100
 # At most this many seconds are asked of a refused client, however slow the drain.
@@ -226,6 +226,10 @@ class JobQueue:
     def clear_dead(self) -> None:
         with redis_errors():
             self.client.delete(self.key("dead"))
+
+    def look_around(self) -> list[Any]:
+        """What overview.lua returns; imagequeue.overview makes sense of it."""
+        return cast("list[Any]", self._run("overview"))
 
     def depth(self) -> int:
         """How many jobs wait."""

@@ -21,6 +21,7 @@ LAYERS = {
     "jobqueue": 2,
     "waiter": 3,
     "lease": 3,
+    "overview": 3,
     "runtimes": 3,
     "model": 4,
     "worker": 5,

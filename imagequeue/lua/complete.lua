@@ -31,6 +31,7 @@ if is_untouched then redis.call('LTRIM', processing, jobs, -1) end
 
 if stored > 0 then
   count('completed', stored)
+  count('batch:' .. jobs, 1)
   if redis.call('EXISTS', P .. 'worker:' .. me) == 1 then
     redis.call('HINCRBY', P .. 'worker:' .. me, 'images', stored)
     redis.call('HSET', P .. 'worker:' .. me, 'last_batch', jobs)

@@ -57,9 +57,10 @@ class Admission:
 
 
 class Visit:
-    """One request inside; leaves when the block ends."""
+    """One request inside, since `entered` (of time.perf_counter); leaves when the block ends."""
 
     def __init__(self, door: Admission, body_bytes: int) -> None:
+        self.entered = time.perf_counter()
         self._door = door
         self._bytes = body_bytes
 

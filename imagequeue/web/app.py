@@ -12,8 +12,9 @@ from werkzeug.exceptions import HTTPException
 from imagequeue.errors import ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
-from imagequeue.web import health, predict
+from imagequeue.web import health, predict, stats
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.recent import Recent
 from imagequeue.web.uploads import MemoryRequest
 
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
@@ -27,8 +28,11 @@ def create_app(classifier: Classifier) -> Flask:
     app.request_class = MemoryRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["classifier"] = classifier
+    app.extensions["recent"] = recent = Recent()
+    classifier.on_answer.append(recent.add)
     app.register_blueprint(predict.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(stats.blueprint)
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(ImageQueueError, _known_error)

@@ -20,6 +20,7 @@ from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown
 from imagequeue.events import log
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
+from imagequeue.overview import Lookout, Overview, look
 from imagequeue.waiter import Ticket, Waiter
 from imagequeue.web.admission import Admission, Visit
 
@@ -39,7 +40,32 @@ class Answer:
     result: Result | None = None
     error: ImageQueueError | None = None
     decode_ms: float = 0.0
+    enqueue_ms: float = 0.0
+    # The instant (of time.perf_counter) at which Redis had the job.
+    enqueued_at: float = 0.0
+    # From when the worker had the result until the request's thread went on: complete, publish, message, wake.
+    wake_ms: float = 0.0
+    # From when the request was let in, its body still unread.
+    total_ms: float = 0.0
     came_by: str = ""
+
+    def close(self, entered: float) -> None:
+        """The answer is there: how long it took, since the request was let in at `entered`."""
+        now = time.perf_counter()
+        self.total_ms = (now - entered) * 1000
+        if self.result is not None:
+            # The worker's stages are by other clocks, so only their lengths count.
+            elsewhere = self.fact("queued_ms") + self.fact("inference_ms")
+            self.wake_ms = max(0.0, (now - self.enqueued_at) * 1000 - elsewhere)
+
+    def fact(self, name: str) -> float:
+        """A number that the worker told of the way there; 0 if it did not."""
+        return float(self.result.facts.get(name, 0)) if self.result is not None else 0.0
+
+    @property
+    def status(self) -> int:
+        """As HTTP has it, had the request been of this image alone."""
+        return 200 if self.error is None else self.error.status
 
 
 class Classifier:
@@ -68,6 +94,9 @@ class Classifier:
         bounds the memory that decoding takes; more than the processors would only make all of them later.
         """
         self.max_upload_bytes = max_upload_bytes
+        # Called with each image's answer, by the thread that gives it.
+        self.on_answer: list[Callable[[Answer], object]] = []
+        self.lookout = Lookout(self._look)
         self._is_draining = is_draining
         self._redis_url = redis_url
         self._queue_name = queue_name
@@ -120,12 +149,20 @@ class Classifier:
             return "subscription"
         return "" if workers else "no worker"
 
+    def _look(self) -> Overview:
+        self.start()
+        self._check_redis()
+        return look(self._queue)
+
+    def _check_redis(self) -> None:
+        """Raises RedisDown at once; asking a Redis that is silent would hold a thread for seconds first."""
+        if self._waiter.seconds_away() > REDIS_AWAY_SECONDS:
+            raise RedisDown("Redis does not answer.")
+
     def admit(self, content_length: int | None) -> Visit:
         """Let a request in, before its body is read. Raises Unavailable, as ServerBusy, QueueFull, RedisDown …"""
         self.start()
-        if self._waiter.seconds_away() > REDIS_AWAY_SECONDS:
-            # At once: asking a Redis that is silent would hold a thread for seconds first.
-            raise RedisDown("Redis does not answer.")
+        self._check_redis()
         limit = self.max_upload_bytes
         return self._door.enter(limit if content_length is None else min(content_length, limit))
 
@@ -142,7 +179,7 @@ class Classifier:
             while uploads:
                 waits.append(self._send(uploads.pop(), top, request_id, registered))
             visit.decoded()
-            return [self._wait(answer, ticket, until) for answer, ticket in waits]
+            return [self._wait(answer, ticket, until, visit) for answer, ticket in waits]
 
     def _send(self, upload: bytes, top: int, request_id: str, registered: ExitStack) -> tuple[Answer, Ticket | None]:
         """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already."""
@@ -150,7 +187,7 @@ class Classifier:
         try:
             job = self._decode(upload, top, answer)
             ticket = registered.enter_context(self._waiter.expecting(job.id))
-            self._enqueue(job, request_id)
+            self._enqueue(job, request_id, answer)
             ticket.is_enqueued = True
         except (QueueFull, NoWorkers) as refusal:
             self._door.remember(refusal)
@@ -173,24 +210,29 @@ class Classifier:
         answer.id = job.id
         return job
 
-    def _enqueue(self, job: Job, request_id: str) -> None:
+    def _enqueue(self, job: Job, request_id: str, answer: Answer) -> None:
+        started = time.perf_counter()
         depth = self._queue.enqueue(
             job,
             timeout=self._timeout,
             max_length=self._max_queue_length,
             max_bytes=self._max_queue_bytes,
         )
+        answer.enqueued_at = time.perf_counter()
+        answer.enqueue_ms = (answer.enqueued_at - started) * 1000
         log("enqueued", job=job.id, request=request_id, depth=depth)
 
-    def _wait(self, answer: Answer, ticket: Ticket | None, until: float) -> Answer:
-        if answer.error is not None or ticket is None:
-            return answer
-        try:
-            answer.result = self._waiter.wait(ticket, until)
-            answer.error = answer.result.error
-        except ImageQueueError as error:
-            answer.error = _alone(error)
-        answer.came_by = ticket.came_by
+    def _wait(self, answer: Answer, ticket: Ticket | None, until: float, visit: Visit) -> Answer:
+        if answer.error is None and ticket is not None:
+            try:
+                answer.result = self._waiter.wait(ticket, until)
+                answer.error = answer.result.error
+            except ImageQueueError as error:
+                answer.error = _alone(error)
+            answer.came_by = ticket.came_by
+        answer.close(visit.entered)
+        for listener in self.on_answer:
+            listener(answer)
         return answer
 
 
