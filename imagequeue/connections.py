@@ -16,7 +16,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, TimeoutError
 from redis.retry import Retry
 
-from imagequeue.errors import ConfigurationError, RedisDown
+from imagequeue.errors import ConfigurationError, RedisDown, RedisSilent
 
 # A command takes under a millisecond, so four of them at a time keep hundreds of requests moving.
 POOL_SIZE = 4
@@ -59,14 +59,19 @@ def is_demoted(error: BaseException | None) -> bool:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turns what redis-py raises into RedisDown; a ResponseError that is our own mistake stays as it is."""
+    """Turns what redis-py raises into RedisDown, RedisSilent where no answer came.
+
+    A ResponseError that is our own mistake stays as it is.
+    """
     try:
         yield
     except RedisError as error:
         reason = _reason(error)
-        if reason is None and not isinstance(error, (ConnectionError, TimeoutError)):
-            raise
-        raise RedisDown(f"{reason or 'Redis does not answer'}.") from error
+        if reason is not None:
+            raise RedisDown(f"{reason}.") from error
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            raise RedisSilent("Redis does not answer.") from error
+        raise
 
 
 def connect(

@@ -14,6 +14,7 @@
     │   ├── QueueFull
     │   ├── NoWorkers
     │   ├── RedisDown
+    │   │   └── RedisSilent   no answer came: what was asked for may have been done, or not
     │   ├── JobLost               Redis forgot an accepted job: it was restarted without its data
     │   └── ServerBusy
     ├── DeadlineExceeded      504
@@ -109,6 +110,10 @@ class NoWorkers(Unavailable):
 
 class RedisDown(Unavailable):
     code = "redis_down"
+
+
+class RedisSilent(RedisDown):
+    pass
 
 
 class ServerBusy(Unavailable):

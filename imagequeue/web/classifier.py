@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect
-from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown
+from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown, RedisSilent
 from imagequeue.events import log
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
@@ -192,6 +192,10 @@ class Classifier:
         except (QueueFull, NoWorkers) as refusal:
             self._door.remember(refusal)
             answer.error = _alone(refusal)
+        except RedisSilent as error:
+            # It may have been accepted, the answer lost; the client hears of a refusal, so nobody is to compute it.
+            self._waiter.give_up(answer.id)
+            answer.error = _alone(error)
         except ImageQueueError as error:
             answer.error = _alone(error)
         return answer, ticket

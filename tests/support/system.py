@@ -82,6 +82,23 @@ class Script:
     def wait(self, seconds: float = 30) -> int:
         return self.process.wait(timeout=seconds)
 
+    def children(self) -> list[int]:
+        """The process ids of Gunicorn's children, or of a fleet's workers."""
+        try:
+            found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except FileNotFoundError:
+            return []
+        return [int(pid) for pid in found.split()]
+
+    def kill(self) -> None:
+        if self.is_running:
+            # Stopped, it starts no other while its children are ended.
+            self.signal(signal.SIGSTOP)
+            for pid in self.children():
+                os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.wait()
+
     def stop(self) -> None:
         if self.is_running:
             self.signal(signal.SIGCONT)
@@ -161,6 +178,11 @@ class System:
                 script.signal(signal.SIGTERM)
         for script in (*self.webs, *self.workers):
             script.stop()
+
+    def kill(self) -> None:
+        """At once, children first, so that no supervisor or master is left to start another."""
+        for script in (*self.webs, *self.workers):
+            script.kill()
 
 
 def _setting_names() -> set[str]:

@@ -1,0 +1,74 @@
+"""Real processes with short leases, a proxy before their Redis, and a history that is checked at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import KINDS, redis_binary
+from tests.support.history import History
+from tests.support.proxy import Proxy
+from tests.support.redisserver import RedisServer
+from tests.support.system import System
+
+# Short, so that a test waits for one lease and not for fifteen seconds.
+LEASE = 1.0
+SETTINGS = {
+    "LEASE_SECONDS": LEASE,
+    "POLL_INTERVAL": 0.2,
+    "DRAIN_SECONDS": 0.3,
+    "MAX_BATCH_SIZE": 8,
+    "WEB_THREADS": 72,
+    "REQUEST_TIMEOUT": 20,
+}
+
+
+@dataclass
+class Case:
+    """What one fault case is made of."""
+
+    server: RedisServer
+    proxy: Proxy
+    system: System
+    history: History
+
+    def start(self, *, webs: int = 1, workers: int = 1) -> Case:
+        self.system.start(webs=webs, workers=workers)
+        return self
+
+
+MakeCase = Callable[..., Case]
+
+
+def _cases(kind: str | None, directory: Path) -> Iterator[MakeCase]:
+    made: list[Case] = []
+
+    def make(*, through_proxy: bool = False, redis: dict[str, str] | None = None, **settings: object) -> Case:
+        server = RedisServer(redis_binary(kind), **(redis or {})).start()
+        proxy = Proxy(server)
+        system = System(proxy.url if through_proxy else server.url, directory, **(SETTINGS | settings))
+        made.append(Case(server, proxy, system, History(system, server)))
+        return made[-1]
+
+    yield make
+    for case in made:
+        case.history.stop()
+        # What is left has been checked; an orderly end is what test_restarts.py is about.
+        case.system.kill()
+        case.proxy.stop()
+        case.server.remove()
+
+
+@pytest.fixture(params=KINDS or [None])
+def each_case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeCase]:
+    """Cases on each kind of Redis in turn: where the fault meets a script or an answer of the server."""
+    yield from _cases(request.param, tmp_path)
+
+
+@pytest.fixture
+def make_case(tmp_path: Path) -> Iterator[MakeCase]:
+    """Cases on one kind of Redis: where the fault is in our processes."""
+    yield from _cases(KINDS[0] if KINDS else None, tmp_path)
