@@ -15,7 +15,7 @@ import logutil
 from imagequeue import cpus
 from imagequeue.connections import without_secrets
 from imagequeue.errors import ConfigurationError
-from imagequeue.web import Classifier, SharedFlag, WebServer, create_app
+from imagequeue.web import Access, ApiKeys, Classifier, RateLimit, SharedFlag, WebServer, create_app
 from settings import Settings, help_text, load_or_exit
 
 
@@ -35,7 +35,18 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         decoders=cpus.available(),
         is_draining=draining.is_set,
     )
-    return create_app(classifier)
+    return create_app(classifier, build_access(settings))
+
+
+def build_access(settings: Settings) -> Access:
+    limit = None
+    if settings.rate_limit:
+        limit = RateLimit(settings.rate_limit, redis_url=settings.redis_url, queue_name=settings.image_queue)
+    return Access(
+        keys=ApiKeys(settings.api_keys) if settings.api_keys else None,
+        limit=limit,
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 def configure_logging(settings: Settings) -> None:

@@ -7,6 +7,7 @@ docs/settings.md is generated from this table; each script's --help prints it.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 import socket
@@ -19,7 +20,6 @@ from typing import Any
 from dotenv import dotenv_values
 
 from imagequeue import cpus
-from imagequeue.connections import without_secrets
 from imagequeue.errors import ConfigurationError
 
 DOTENV = Path(__file__).with_name(".env")
@@ -75,11 +75,38 @@ def _server_name(value: str) -> str:
     return value
 
 
-def _setting(default: Any, cast: Callable[[str], Any], help: str, shown: str = "") -> Any:
-    """One row of the table; `shown` describes a default that depends on the machine."""
+def _api_keys(value: str) -> tuple[tuple[str, str], ...]:
+    """(name, key) pairs; a key without a name gets one made of its digest's first digits."""
+    pairs = []
+    for entry in value.split(","):
+        name, colon, key = (part.strip() for part in entry.strip().partition(":"))
+        if not colon:
+            name, key = "key-" + hashlib.sha256(name.encode()).hexdigest()[:8], name
+        if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII) or not re.fullmatch(r"[!-~]+", key):
+            raise ValueError(
+                "name:key or plain keys, commas between; a name of letters and digits, a key without blanks"
+            )
+        pairs.append((name, key))
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name of its own for each key")
+    return tuple(pairs)
+
+
+def _rate(value: str) -> str:
+    if value and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", value):
+        raise ValueError("a number a second, minute, hour or day, as 100/minute")
+    return value
+
+
+def _setting(default: Any, cast: Callable[[str], Any], help: str, shown: str = "", *, is_secret: bool = False) -> Any:
+    """One row of the table; `shown` describes a default that depends on the machine.
+
+    is_secret: the value stands in no message and no representation.
+    """
     return dataclasses.field(
         default_factory=default if callable(default) else lambda: default,
-        metadata={"cast": cast, "help": help, "shown": shown},
+        repr=not is_secret,
+        metadata={"cast": cast, "help": help, "shown": shown, "is_secret": is_secret},
     )
 
 
@@ -88,7 +115,10 @@ class Settings:
     """The table. The environment's name of a row is its name in capitals."""
 
     redis_url: str = _setting(
-        "redis://127.0.0.1:6379/0", _text, "the Redis that all processes share; also rediss:// and unix://"
+        "redis://127.0.0.1:6379/0",
+        _text,
+        "the Redis that all processes share; also rediss:// and unix://",
+        is_secret=True,
     )
     image_queue: str = _setting("image_queue", _queue_name, "the waiting list's key in Redis")
     server_name: str = _setting(
@@ -105,6 +135,12 @@ class Settings:
     drain_seconds: float = _setting(
         1.0, _seconds(0), "how long /readyz fails before a web server that was told to end stops listening"
     )
+    api_keys: tuple[tuple[str, str], ...] = _setting(
+        (), _api_keys, "`name:key` or plain keys, commas between; without one of them 401", "(none)", is_secret=True
+    )
+    rate_limit: str = _setting("", _rate, "requests of one client, as 100/minute, by its key or address; beyond it 429")
+    trusted_proxies: int = _setting(0, _count(0), "proxies in front that add to X-Forwarded-For")
+    imagequeue_api_key: str = _setting("", _text, "the key that the two clients send", is_secret=True)
     poll_interval: float = _setting(1.0, _seconds(0.05), "seconds; the fallback behind pub/sub")
     max_queue_length: int = _setting(1024, _count(1), "images that may wait; beyond it 503")
     max_queue_bytes: int = _setting(0, _count(0), "bytes that may wait in Redis; 0 for no such limit")
@@ -152,8 +188,8 @@ class Settings:
             try:
                 values[row.name] = row.metadata["cast"](given[name])
             except ValueError as error:
-                shown = without_secrets(given[name]) if name.endswith("URL") else given[name]
-                raise ConfigurationError(f"{name}: {shown!r} does not do. Expected: {error}.") from error
+                shown = "the value" if row.metadata["is_secret"] else repr(given[name])
+                raise ConfigurationError(f"{name}: {shown} does not do. Expected: {error}.") from error
         return cls(**values)
 
 

@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="images; a sample picture if none is named")
     parser.add_argument("--url", default=DEFAULT_URL, help=f"the server's address ({DEFAULT_URL})")
     parser.add_argument("--top", type=int, help="how many labels (5)")
+    parser.add_argument("--api-key", metavar="KEY", help="rather in IMAGEQUEUE_API_KEY: others see a command line")
     arguments = parser.parse_args()
     settings = load_or_exit()
     logutil.configure(
@@ -61,7 +62,7 @@ def main() -> None:
     )
     files = arguments.files or [SAMPLE]
     is_good = True
-    with Client(arguments.url) as client:
+    with Client(arguments.url, api_key=arguments.api_key or settings.imagequeue_api_key) as client:
         for file in files:
             if len(files) > 1 or not arguments.files:
                 print(f"{file}:")

@@ -37,11 +37,12 @@ class Outcome:
 class Load:
     """`total` requests over `connections` threads, each with a connection of its own."""
 
-    def __init__(self, url: str, images: Sequence[bytes], *, total: int, connections: int) -> None:
+    def __init__(self, url: str, images: Sequence[bytes], *, total: int, connections: int, api_key: str = "") -> None:
         self.outcomes: list[Outcome] = []
         self.total = total
         self._url = url
         self._images = images
+        self._api_key = api_key
         self._connections = min(connections, total)
         self._numbers: Iterator[int] = iter(range(total))
         self._lock = threading.Lock()
@@ -63,7 +64,7 @@ class Load:
 
     def _send_until_done(self) -> None:
         # A stress test wants to see each refusal, so nothing is retried.
-        with Client(self._url, retries=0) as client:
+        with Client(self._url, retries=0, api_key=self._api_key) as client:
             while True:
                 with self._lock:
                     number = next(self._numbers, None)
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500, help="how many in all (500)")
     parser.add_argument("--connections", type=int, default=32, help="how many at a time (32)")
     parser.add_argument("--allow-refusals", action="store_true", help="a 503 does not make the exit code 1")
+    parser.add_argument("--api-key", metavar="KEY", help="rather in IMAGEQUEUE_API_KEY: others see a command line")
     arguments = parser.parse_args()
     if arguments.requests < 1 or arguments.connections < 1:
         parser.error("--requests and --connections: at least 1")
@@ -153,7 +155,13 @@ def main() -> None:
         terminal_level="error",
     )
     images = read_images(arguments.files or sorted(SAMPLES.glob("*.png")))
-    load = Load(arguments.url, images, total=arguments.requests, connections=arguments.connections)
+    load = Load(
+        arguments.url,
+        images,
+        total=arguments.requests,
+        connections=arguments.connections,
+        api_key=arguments.api_key or settings.imagequeue_api_key,
+    )
     seconds = load.run(Progress(arguments.requests))
     print(report(load.outcomes, load.total, seconds))
     good = sum(o.kind == ANSWERED or (arguments.allow_refusals and o.is_refusal) for o in load.outcomes)

@@ -24,6 +24,7 @@ from imagequeue.errors import (
     NotFound,
     TooLarge,
     TooMany,
+    Unauthorized,
     Unavailable,
     Unsupported,
 )
@@ -37,6 +38,7 @@ _BY_STATUS: dict[int, type[ImageQueueError]] = {
     error.status: error
     for error in (
         BadRequest,
+        Unauthorized,
         NotFound,
         TooLarge,
         Unsupported,
@@ -75,8 +77,10 @@ class Answer:
 class Client:
     """One server, one kept-alive connection."""
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = DEFAULT_TIMEOUT, retries: int = 3) -> None:
-        """url: the server's address. timeout: seconds for each try.
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout: float = DEFAULT_TIMEOUT, retries: int = 3, api_key: str = ""
+    ) -> None:
+        """url: the server's address. timeout: seconds for each try. api_key: for a server that asks for one.
 
         retries: how often a 503 is tried again, after as many seconds as the server asks for.
         """
@@ -84,6 +88,8 @@ class Client:
         self._timeout = timeout
         self._retries = retries
         self._session = requests.Session()
+        if api_key:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
         # What the environment says of proxies is looked up anew for each request otherwise: 1 ms of each.
         self._session.trust_env = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -40,6 +40,8 @@ _UNABLE = {
     ("CLUSTERDOWN", "ClusterDownError"): "the Redis cluster is down",
     ("UNBLOCKED",): "Redis ended a blocking command",
     ("BUSY ", "BusyLoading"): "Redis is busy with a long script",
+    ("AuthenticationError", "WRONGPASS", "NOAUTH"): "Redis refuses the user or the password",
+    ("NOPERM", "NoPermissionError"): "Redis does not permit this user what is needed",
     ("max number of clients", "MaxConnectionsError"): "Redis has reached its limit of clients",
 }
 
@@ -108,8 +110,12 @@ def connect(
             driver_info=None,
             decode_responses=False,
         )
-    except ValueError as error:
-        raise ConfigurationError(f"REDIS_URL: {without_secrets(url)!r} is no Redis address ({error})") from error
+    except ValueError:
+        # Without its cause: what could not be parsed may be the middle of a password.
+        raise ConfigurationError(
+            f"REDIS_URL: {without_secrets(url)!r} is no Redis address; expected is redis://host:6379/0, rediss://…, or "
+            "unix:///path. Characters such as / # ? @ in a password must be percent-encoded."
+        ) from None
     return redis.Redis(connection_pool=pool)
 
 
@@ -121,4 +127,7 @@ def without_secrets(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "(unreadable)"
-    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
+    # A password with an unescaped / ? or # ends the host early; what follows is the rest of it.
+    if not parts.scheme or "@" in parts.path + parts.query + parts.fragment:
+        return "(unreadable)"
+    return f"{parts.scheme}://{host}{port}{parts.path}"

@@ -85,8 +85,14 @@ class TooMany(ClientError):
 
 
 class Unauthorized(ClientError):
+    """`challenge`: what WWW-Authenticate says (RFC 6750)."""
+
     status = 401
     code = "unauthorized"
+
+    def __init__(self, message: str, challenge: str = 'Bearer realm="imagequeue"') -> None:
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class Unavailable(ImageQueueError):

@@ -60,7 +60,10 @@ def use_named_redis(url: str) -> None:
     try:
         with redis.Redis.from_url(url, protocol=2, socket_timeout=5, socket_connect_timeout=5) as client:
             version = str(client.info("server")["redis_version"])
-    except (redis.RedisError, ValueError) as error:
+    except ValueError:
+        # Its text may hold a piece of a password that could not be parsed.
+        raise give_up(f"REDIS_URL: {without_secrets(url)} is no Redis address; redis://host:6379/0 is one.") from None
+    except redis.RedisError as error:
         raise give_up(
             f"REDIS_URL names {without_secrets(url)}, and no Redis answers there: {error}\n"
             "Start it, mend REDIS_URL, or unset it to have one started here."
@@ -112,23 +115,26 @@ def is_ready(address: str) -> bool:
         return False
 
 
-def announce(address: str, redis_url: str) -> None:
+def announce(address: str, redis_url: str, *, needs_key: bool = False) -> None:
+    key = "-H 'X-API-Key: YOUR-KEY' " if needs_key else ""
     line = "─" * 78
     say(
         f"\n{line}\n  Ready at {address}\n\n"
-        f"  curl -F image=@samples/crossword.png {address}/predict\n"
+        f"  curl {key}-F image=@samples/crossword.png {address}/predict\n"
         f"  .venv/bin/python simple_request.py your-photo.jpg\n\n"
         f"  One more worker:  REDIS_URL={without_secrets(redis_url)} .venv/bin/python run_model_server.py\n"
         f"  Ctrl-C ends everything.\n{line}\n"
     )
 
 
-def look_after(address: str, redis_url: str, server: LocalRedis | None, is_over: threading.Event) -> None:
+def look_after(
+    address: str, redis_url: str, server: LocalRedis | None, is_over: threading.Event, *, needs_key: bool
+) -> None:
     """Say when the first request can be sent; end everything if the Redis that was started here ends."""
     is_announced = False
     while not is_over.wait(0.3):
         if not is_announced and is_ready(address):
-            announce(address, redis_url)
+            announce(address, redis_url, needs_key=needs_key)
             is_announced = True
         if server is not None and not server.is_running:
             say("Redis has ended, and without it the rest is of no use.")
@@ -154,7 +160,12 @@ def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
     # A closed terminal is a Ctrl-C, too.
     signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     # Later, because the manager forks its children first thing, and a fork copies the locks of running threads.
-    starter = threading.Timer(0.5, look_after, args=(f"http://{host}:{port}", redis_url, server, is_over))
+    starter = threading.Timer(
+        0.5,
+        look_after,
+        args=(f"http://{host}:{port}", redis_url, server, is_over),
+        kwargs={"needs_key": bool(settings.api_keys)},
+    )
     starter.daemon = True
     starter.start()
     try:

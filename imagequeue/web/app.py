@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from http import HTTPStatus
+from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -12,7 +13,8 @@ from werkzeug.exceptions import HTTPException
 from imagequeue.errors import ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
-from imagequeue.web import health, predict, stats
+from imagequeue.web import headers, health, predict, stats
+from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.recent import Recent
 from imagequeue.web.uploads import MemoryRequest
@@ -22,8 +24,11 @@ _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 MAX_DISCARDED = 64 * 2**20
 
 
-def create_app(classifier: Classifier) -> Flask:
-    """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in."""
+def create_app(classifier: Classifier, access: Access | None = None) -> Flask:
+    """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in.
+
+    access: who may ask, and how often; without it everybody may.
+    """
     app = Flask("imagequeue.web")
     app.request_class = MemoryRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -34,6 +39,8 @@ def create_app(classifier: Classifier) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(stats.blueprint)
     app.before_request(_begin)
+    if access is not None:
+        access.guard(app)
     app.after_request(_finish)
     app.register_error_handler(ImageQueueError, _known_error)
     app.register_error_handler(HTTPException, _http_error)
@@ -49,7 +56,8 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(g.get("headers", {}))
+    headers.add_to(response)
     if "Server-Timing" not in response.headers:
         response.headers["Server-Timing"] = f"total;dur={(time.perf_counter() - g.started) * 1000:.1f}"
     return response
@@ -57,11 +65,17 @@ def _finish(response: Response) -> Response:
 
 def _known_error(error: ImageQueueError) -> Response:
     log_refusal = log if isinstance(error, ClientError) else warn
-    log_refusal("refused", request=g.request_id, status=error.status, code=error.code, reason=error.message)
+    facts: dict[str, Any] = {"status": error.status, "code": error.code, "reason": error.message}
+    log_refusal("refused", request=g.request_id, **_client(), **facts)
     response = _error_response(error.status, error.code, error.message)
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _client() -> dict[str, Any]:
+    """Who asked, for a log line: the name of an API key or an address; nothing where nobody is asked."""
+    return {"client": g.client} if "client" in g else {}
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -12,7 +12,7 @@ from imagequeue.connections import connect
 from imagequeue.jobqueue import Doorbell, JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import load
-from imagequeue.web import Classifier, create_app
+from imagequeue.web import Access, Classifier, create_app
 from imagequeue.worker import Worker
 from tests.support.system import eventually
 
@@ -22,7 +22,9 @@ SIZE = (8, 8)
 class Service:
     """`client` talks to the application; `stop` ends all threads."""
 
-    def __init__(self, redis_url: str, *, with_worker: bool = True, **limits: Any) -> None:
+    def __init__(
+        self, redis_url: str, *, with_worker: bool = True, access: Access | None = None, **limits: Any
+    ) -> None:
         self.redis_url = redis_url
         options: dict[str, Any] = {
             "redis_url": redis_url,
@@ -39,7 +41,7 @@ class Service:
             "decoders": 2,
         }
         self.classifier = Classifier(**(options | limits))
-        self.app: Flask = create_app(self.classifier)
+        self.app: Flask = create_app(self.classifier, access)
         self.client: FlaskClient = self.app.test_client()
         self.queue = JobQueue(connect(redis_url, name="test"))
         self._workers: list[tuple[Worker, threading.Thread]] = []

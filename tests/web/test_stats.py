@@ -60,7 +60,7 @@ def test_what_waits_is_seen_waiting(make_service: MakeService) -> None:
     stats = service.client.get("/stats").json
     assert stats["depth"] == 1
     # Decoding comes first, within the same 0.2 s.
-    assert 0 < stats["oldest_age"]
+    assert stats["oldest_age"] > 0
     (seen,) = stats["requests"]
     assert (seen["status"], seen["label"]) == (504, "deadline_exceeded")
     assert seen["ms"] >= 190

@@ -1,0 +1,66 @@
+"""Who may come in, and how often: the first thing that is asked of a request, before its body is read."""
+
+from __future__ import annotations
+
+from flask import Flask, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from imagequeue.errors import TooMany, Unauthorized
+from imagequeue.events import log
+from imagequeue.web.keys import ApiKeys
+from imagequeue.web.ratelimit import RateLimit
+
+# What needs no key: probes, which tell nothing about anybody, and the page with its files, in which a visitor types
+# his key. Everything else does, paths that do not exist too.
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/docs", "/favicon.ico"})
+OPEN_PREFIXES = ("/v2/health/", "/static/")
+
+
+class Access:
+    """The rules; without keys and without a limit it lets everybody in, and asks nobody."""
+
+    def __init__(
+        self, *, keys: ApiKeys | None = None, limit: RateLimit | None = None, trusted_proxies: int = 0
+    ) -> None:
+        """trusted_proxies: how many proxies in front add to X-Forwarded-For; what stands before theirs is a claim."""
+        self._keys = keys
+        self._limit = limit
+        self._trusted_proxies = trusted_proxies
+
+    def guard(self, app: Flask) -> None:
+        """Have `app` ask here before each of its requests."""
+        if self._trusted_proxies:
+            app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+                app.wsgi_app, x_for=self._trusted_proxies, x_proto=self._trusted_proxies, x_host=0
+            )
+        if self._keys or self._limit:
+            app.before_request(self.check)
+
+    def check(self) -> None:
+        """Raises Unauthorized or TooMany; leaves the client's name, or its address, in `g.client`.
+
+        `g.headers`, where it is set, belongs on the answer, whoever writes it.
+        """
+        if request.path in OPEN_PATHS or request.path.startswith(OPEN_PREFIXES):
+            return
+        address = request.remote_addr or "unknown"
+        g.client = address
+        if self._keys:
+            try:
+                g.client = self._keys.client_of(request)
+            except Unauthorized as error:
+                g.headers = {"WWW-Authenticate": error.challenge}
+                raise
+        log("admitted", request=g.request_id, client=g.client)
+        # What computes is counted; asking how a job is doing is not.
+        if self._limit and request.method == "POST":
+            self._count(self._limit, f"key:{g.client}" if self._keys else f"address:{address}")
+
+    def _count(self, limit: RateLimit, client: str) -> None:
+        allowance = limit.count(client)
+        if allowance is None:
+            return
+        g.headers = allowance.headers()
+        if not allowance.is_allowed:
+            g.headers["Retry-After"] = str(allowance.seconds)
+            raise TooMany(f"More than {allowance.limit} requests in {allowance.window} s; wait {allowance.seconds} s.")

@@ -1,0 +1,124 @@
+"""Keys and limits together, through the whole application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from imagequeue.web import Access, ApiKeys, RateLimit
+from tests.support.inprocess import Service
+from tests.support.monitor import Monitor
+from tests.support.pictures import picture
+from tests.support.redisserver import RedisServer
+
+MakeService = Callable[..., Service]
+KEYS = ApiKeys([("alice", "correct-horse"), ("bob", "battery-staple")])
+
+
+def post(service: Service, **headers: str) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return service.client.post("/predict", data=picture(1), content_type="image/png", headers=named)
+
+
+@pytest.fixture
+def limited(each_redis: RedisServer, make_service: MakeService) -> Callable[..., Service]:
+    def make(rate: str, **access: Any) -> Service:
+        limit = RateLimit(rate, redis_url=each_redis.url, queue_name="image_queue")
+        return make_service(access=Access(limit=limit, **access))
+
+    return make
+
+
+def test_with_a_key_an_image_is_classified_and_without_one_it_is_401_in_the_services_own_form(
+    make_service: MakeService,
+) -> None:
+    service = make_service(access=Access(keys=KEYS))
+    assert post(service, Authorization="Bearer correct-horse").status_code == 200
+    refused = post(service)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="imagequeue"'
+    assert refused.json["success"] is False
+    assert refused.json["error"]["code"] == "unauthorized"
+    assert refused.json["id"] == refused.headers["X-Request-ID"]
+    assert "invalid_token" in post(service, X_API_Key="wrong").headers["WWW-Authenticate"]
+
+
+def test_probes_need_no_key_and_everything_else_does(make_service: MakeService) -> None:
+    service = make_service(access=Access(keys=KEYS))
+    for path in ("/livez", "/readyz"):
+        assert service.client.get(path).status_code == 200, path
+    for path in ("/v2/health/live", "/v2/health/ready", "/", "/static/nothing.js"):
+        assert service.client.get(path).status_code in (200, 404), path
+    for path in ("/stats", "/metrics", "/nowhere", "/predict", "/v2/models/resnet50", "/livez/", "/static"):
+        assert service.client.get(path).status_code == 401, path
+
+
+def test_the_name_of_the_key_stands_in_the_log_and_the_key_does_not(
+    make_service: MakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="imagequeue")
+    service = make_service(access=Access(keys=KEYS))
+    post(service, Authorization="Bearer correct-horse")
+    post(service, X_API_Key="nearly-correct-horse")
+    logged = [(record.msg, getattr(record, "fields", {})) for record in caplog.records]
+    assert [fields["client"] for action, fields in logged if action == "admitted"] == ["alice"]
+    assert "correct-horse" not in repr(logged)
+
+
+def test_beyond_the_limit_it_is_429_with_the_seconds_to_wait(limited: Callable[..., Service]) -> None:
+    service = limited("2/hour")
+    first, second, third = (post(service) for _ in range(3))
+    assert [first.status_code, second.status_code, third.status_code] == [200, 200, 429]
+    assert [r.headers["RateLimit-Remaining"] for r in (first, second, third)] == ["1", "0", "0"]
+    assert third.headers["RateLimit-Policy"] == "2;w=3600"
+    assert third.headers["RateLimit-Limit"] == "2"
+    assert 1 <= int(third.headers["Retry-After"]) <= 7200
+    assert third.headers["Retry-After"] == third.headers["RateLimit-Reset"]
+    assert third.json["error"]["code"] == "too_many_requests"
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_each_key_has_a_share_of_its_own(limited: Callable[..., Service]) -> None:
+    service = limited("1/hour", keys=KEYS)
+    assert [post(service, X_API_Key="correct-horse").status_code for _ in range(2)] == [200, 429]
+    assert post(service, X_API_Key="battery-staple").status_code == 200
+
+
+def test_each_address_has_a_share_of_its_own_as_the_trusted_proxy_names_it(limited: Callable[..., Service]) -> None:
+    service = limited("1/hour", trusted_proxies=1)
+    assert post(service, X_Forwarded_For="198.51.100.1").status_code == 200
+    assert post(service, X_Forwarded_For="198.51.100.2").status_code == 200
+    # What the client itself put in front of the proxy's entry counts for nothing.
+    assert post(service, X_Forwarded_For="203.0.113.9, 198.51.100.1").status_code == 429
+
+
+def test_without_a_trusted_proxy_nobody_escapes_his_share_by_a_header(limited: Callable[..., Service]) -> None:
+    service = limited("1/hour")
+    assert [post(service, X_Forwarded_For=f"198.51.100.{n}").status_code for n in range(2)] == [200, 429]
+
+
+def test_two_web_servers_count_together(each_redis: RedisServer, limited: Callable[..., Service]) -> None:
+    services = [limited("3/hour"), limited("3/hour")]
+    assert [post(services[n % 2]).status_code for n in range(4)] == [200, 200, 200, 429]
+
+
+def test_what_is_counted_has_a_time_to_live(limited: Callable[..., Service], client: redis.Redis) -> None:
+    post(limited("5/minute"))
+    counted = client.keys("image_queue:limits*")
+    assert counted
+    assert all(0 < client.ttl(key) <= 120 for key in counted)
+
+
+def test_without_keys_and_limit_a_request_costs_redis_one_command(
+    make_service: MakeService, client: redis.Redis
+) -> None:
+    service = make_service(access=Access(), with_worker=True)
+    post(service)
+    with Monitor(client) as monitor:
+        assert post(service).status_code == 200
+    web = monitor.commands("web")
+    assert web["EVALSHA"] == 1
+    assert not set(web) - {"EVALSHA", "PING", "UNLINK"}

@@ -1,0 +1,78 @@
+"""The count itself, while Redis is well and while it is not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+
+from imagequeue.web import ratelimit
+from imagequeue.web.ratelimit import CONNECTIONS, RateLimit
+from tests.support.redisserver import RedisServer, free_port
+
+
+def limit_at(url: str, rate: str = "3/hour") -> RateLimit:
+    return RateLimit(rate, redis_url=url, queue_name="image_queue")
+
+
+def test_a_client_has_so_many_and_no_more_however_many_ask_at_once(redis_server: RedisServer) -> None:
+    limit = limit_at(redis_server.url, "20/hour")
+    allowed: list[bool] = []
+
+    def ask() -> None:
+        for _ in range(5):
+            counted = limit.count("alice")
+            assert counted is not None
+            allowed.append(counted.is_allowed)
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (allowed.count(True), allowed.count(False)) == (20, 30)
+    names = [c["name"] for c in redis_server.client().client_list()]
+    assert 1 <= names.count("web:limits") <= CONNECTIONS
+
+
+def test_a_share_comes_back_with_time(client: redis.Redis, each_redis: RedisServer) -> None:
+    limit = limit_at(each_redis.url, "2/second")
+    assert [counted.is_allowed for counted in (limit.count("alice") for _ in range(3)) if counted] == [
+        True,
+        True,
+        False,
+    ]
+    end = time.monotonic() + 20
+    while not (counted := limit.count("alice")) or not counted.is_allowed:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_redis_that_refuses_connections_limits_nobody() -> None:
+    limit = limit_at(f"redis://127.0.0.1:{free_port()}/0", "1/hour")
+    assert [limit.count("alice") for _ in range(100)] == [None] * 100
+
+
+def test_a_redis_that_is_silent_is_asked_once_and_then_left_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        limit = limit_at(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        started = time.monotonic()
+        assert [limit.count("alice") for _ in range(100)] == [None] * 100
+        # A hundred waits would be fifty seconds.
+        assert time.monotonic() - started < 20 * ratelimit.ANSWER_SECONDS
+
+
+def test_it_counts_again_once_redis_is_back(make_redis: Callable[..., RedisServer]) -> None:
+    server = make_redis()
+    limit = limit_at(server.url, "1/hour")
+    assert limit.count("alice") is not None
+    server.kill()
+    assert limit.count("alice") is None
+    server.start()
+    end = time.monotonic() + 20
+    while limit.count("bob") is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
