@@ -27,6 +27,7 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         image_size=settings.image_size,
         max_upload_bytes=settings.max_upload_bytes,
         max_image_pixels=settings.max_image_pixels,
+        is_decoding_fast=settings.jpeg_decoding == "fast",
         max_queue_length=settings.max_queue_length,
         max_queue_bytes=settings.max_queue_bytes,
         timeout=settings.request_timeout,

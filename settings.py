@@ -146,6 +146,9 @@ class Settings:
     max_queue_bytes: int = _setting(0, _count(0), "bytes that may wait in Redis; 0 for no such limit")
     max_upload_bytes: int = _setting(10 * 2**20, _count(1), "the largest image file, and the largest upload")
     max_image_pixels: int = _setting(50_000_000, _count(1), "width times height of the largest image")
+    jpeg_decoding: str = _setting(
+        "exact", _one_of("exact", "fast"), "`fast` decodes large JPEGs at a fraction of their size; labels may differ"
+    )
     image_size: tuple[int, int] = _setting(
         (224, 224), _size, "the pixels that the model takes, as 224 or 320x240", shown="224"
     )

@@ -12,16 +12,19 @@ When a job was enqueued and when its time runs out stand in its hash, by Redis's
 
 from __future__ import annotations
 
-import base64
 import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pybase64
+
 from imagequeue.errors import ImageQueueError, from_code
 
 ID_LENGTH = 32
+# What stands around the image in a document.
+_IMAGE, _END = b',"image":"', b'"}'
 _ID = slice(len('{"id":"'), len('{"id":"') + ID_LENGTH)
 
 
@@ -52,16 +55,20 @@ class Job:
     def encode(self) -> bytes:
         """The document, as it lies in the queue."""
         # By hand, not json.dumps: base64 needs no escaping, and scanning 200 kB for it costs more than the rest.
-        head = f'{{"id":"{self.id}","reply_to":"{self.reply_to}","top":{self.top},"image":"'
-        return b"".join((head.encode("ascii"), base64.b64encode(self.pixels), b'"}'))
+        head = f'{{"id":"{self.id}","reply_to":"{self.reply_to}","top":{self.top}'
+        return b"".join((head.encode("ascii"), _IMAGE, pybase64.b64encode(self.pixels), _END))
 
     @classmethod
     def decode(cls, document: bytes) -> Job:
         """Raises ValueError for what is no job document."""
         try:
-            fields: Mapping[str, Any] = json.loads(document)
+            # The image stands last, so JSON's parser need not read it: a quarter of a millisecond.
+            head, _, rest = document.partition(_IMAGE)
+            fields: Mapping[str, Any] = json.loads(head + b"}")
+            if not rest.endswith(_END):
+                raise ValueError("not a job document: it ends early")
             return cls(
-                pixels=base64.b64decode(fields["image"], validate=True),
+                pixels=pybase64.b64decode(memoryview(rest)[: -len(_END)], validate=True),
                 reply_to=str(fields["reply_to"]),
                 top=int(fields["top"]),
                 id=str(fields["id"]),

@@ -80,6 +80,7 @@ class Classifier:
         image_size: tuple[int, int],
         max_upload_bytes: int,
         max_image_pixels: int,
+        is_decoding_fast: bool = False,
         max_queue_length: int,
         max_queue_bytes: int,
         timeout: float,
@@ -88,7 +89,7 @@ class Classifier:
         decoders: int,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        """timeout, poll_interval, result_ttl: seconds. image_size: (width, height).
+        """timeout, poll_interval, result_ttl: seconds. image_size: (width, height). is_decoding_fast: see images.
 
         threads: how many requests the server serves at a time. decoders: images decoded at the same time, which
         bounds the memory that decoding takes; more than the processors would only make all of them later.
@@ -103,6 +104,7 @@ class Classifier:
         self._result_ttl = result_ttl
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
+        self._is_decoding_fast = is_decoding_fast
         self._max_queue_length = max_queue_length
         self._max_queue_bytes = max_queue_bytes
         self._timeout = timeout
@@ -208,6 +210,7 @@ class Classifier:
                 size=self._image_size,
                 max_bytes=self.max_upload_bytes,
                 max_pixels=self._max_image_pixels,
+                is_fast=self._is_decoding_fast,
             )
         answer.decode_ms = (time.perf_counter() - started) * 1000
         job = Job(pixels=pixels, reply_to=self._web_id, top=top)

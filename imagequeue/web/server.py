@@ -142,11 +142,13 @@ def keep_memory_small() -> None:
     What the heaps hold free goes back to the system every TRIM_SECONDS; giving each buffer back at once would cost
     a fifth of the throughput in page faults.
     """
-    m_mmap_threshold, m_arena_max = -3, -8
+    m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(m_arena_max, 2)
         libc.mallopt(m_mmap_threshold, 8 * 2**20)
+        # Else every image that is freed at a heap's end goes back at once, and the next one is page faults again.
+        libc.mallopt(m_trim_threshold, 256 * 2**20)
         trim = libc.malloc_trim
     except (OSError, AttributeError, TypeError):
         # Not glibc: its allocator has no such habit.
