@@ -31,12 +31,13 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         max_queue_length=settings.max_queue_length,
         max_queue_bytes=settings.max_queue_bytes,
         timeout=settings.request_timeout,
+        job_timeout=settings.job_timeout,
         poll_interval=settings.poll_interval,
         threads=settings.web_threads,
         decoders=cpus.available(),
         is_draining=draining.is_set,
     )
-    return create_app(classifier, build_access(settings))
+    return create_app(classifier, build_access(settings), cors_origins=settings.cors_origins)
 
 
 def build_access(settings: Settings) -> Access:

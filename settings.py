@@ -63,6 +63,13 @@ def _size(value: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in value.split(","))
+    if origins != ("*",) and not all(re.fullmatch(r"https?://[\w.:\[\]-]+", origin) for origin in origins):
+        raise ValueError("`*`, or origins as https://example.org, separated by commas")
+    return origins
+
+
 def _queue_name(value: str) -> str:
     if not value or set(value) & set("{}"):
         raise ValueError("a name without braces; they would change the queue's cluster slot")
@@ -130,8 +137,20 @@ class Settings:
     web_host: str = _setting("127.0.0.1", _text, "the address that the web server listens on")
     web_port: int = _setting(5000, _count(0), "its port; 0 for any free one")
     web_processes: int = _setting(1, _count(1), "Gunicorn processes; see docs/internals.md for the measurement")
+    cors_origins: tuple[str, ...] = _setting(
+        (),
+        _origins,
+        "whose pages may call the web server: `*`, or origins like `https://example.org`, separated by commas",
+        shown="(none)",
+    )
     web_threads: int = _setting(520, _count(9), "requests that one of them serves at the same time")
     request_timeout: float = _setting(30.0, _seconds(0.05), "seconds until a job's deadline: then 504")
+    job_timeout: float = _setting(
+        300.0,
+        _seconds(0.05),
+        "the same for a job sent with `Prefer: respond-async`: nobody holds a connection for it, so it may outwait a "
+        "queue longer than REQUEST_TIMEOUT",
+    )
     drain_seconds: float = _setting(
         1.0, _seconds(0), "how long /readyz fails before a web server that was told to end stops listening"
     )

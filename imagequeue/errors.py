@@ -5,6 +5,7 @@
     ├── ClientError                   the request is at fault: the same request will fail again
     │   ├── BadRequest        400
     │   ├── NotFound          404
+    │   ├── Cancelled         409     somebody gave the job up: DELETE /jobs/<id>
     │   ├── TooLarge          413
     │   ├── Unsupported       415
     │   ├── BadImage          422
@@ -62,6 +63,11 @@ class BadRequest(ClientError):
 class NotFound(ClientError):
     status = 404
     code = "not_found"
+
+
+class Cancelled(ClientError):
+    status = 409
+    code = "cancelled"
 
 
 class TooLarge(ClientError):
@@ -145,7 +151,7 @@ class Fenced(ImageQueueError):
 
 def from_code(code: str, message: str) -> ImageQueueError:
     """The error that a worker or a script wrote into a result's envelope, as an exception to raise."""
-    for error in (DeadlineExceeded, JobLost):
+    for error in (DeadlineExceeded, JobLost, Cancelled):
         if code == error.code:
             return error(message)
     return JobFailed(message)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import redis
 
 from imagequeue.connections import is_demoted, is_memory_limit, redis_errors
-from imagequeue.errors import DeadlineExceeded, Fenced, NoWorkers, QueueFull, RedisDown
+from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
 
 VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "overview")
@@ -129,12 +129,13 @@ class JobQueue:
         with redis_errors():
             self.client.unlink(*(self.key(f"result:{i}") for i in ids))
 
-    def cancel(self, job_id: str) -> bytes | None:
-        """Give a job up at its deadline: no worker will compute it. Returns the envelope if one was first.
+    def cancel(self, job_id: str, error: ImageQueueError | None = None) -> bytes | None:
+        """Give a job up, at its deadline if no other `error` says why. Returns the envelope if one was first.
 
         A job that has a result is dropped by claim, so a result that says so is all that cancelling takes.
         """
-        gone = Result(id=job_id, error=DeadlineExceeded("The deadline passed before the image was classified."))
+        error = error or DeadlineExceeded("The deadline passed before the image was classified.")
+        gone = Result(id=job_id, error=error)
         key = self.key(f"result:{job_id}")
         with redis_errors():
             pipeline = self.client.pipeline(transaction=False)

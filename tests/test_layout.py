@@ -19,6 +19,7 @@ LAYERS = {
     "images": 1,
     "connections": 1,
     "jobqueue": 2,
+    "jobstate": 3,
     "waiter": 3,
     "lease": 3,
     "overview": 3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,9 +14,10 @@ from werkzeug.exceptions import HTTPException
 from imagequeue.errors import ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
-from imagequeue.web import headers, health, predict, stats
+from imagequeue.web import exchange, headers, health, jobs, predict, stats, tracecontext
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.cors import allow_origins
 from imagequeue.web.recent import Recent
 from imagequeue.web.uploads import MemoryRequest
 
@@ -24,10 +26,10 @@ _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 MAX_DISCARDED = 64 * 2**20
 
 
-def create_app(classifier: Classifier, access: Access | None = None) -> Flask:
+def create_app(classifier: Classifier, access: Access | None = None, *, cors_origins: Sequence[str] = ()) -> Flask:
     """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in.
 
-    access: who may ask, and how often; without it everybody may.
+    access: who may ask, and how often; without it everybody may. cors_origins: whose pages may, see cors.
     """
     app = Flask("imagequeue.web")
     app.request_class = MemoryRequest
@@ -36,9 +38,11 @@ def create_app(classifier: Classifier, access: Access | None = None) -> Flask:
     app.extensions["recent"] = recent = Recent()
     classifier.on_answer.append(recent.add)
     app.register_blueprint(predict.blueprint)
+    app.register_blueprint(jobs.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(stats.blueprint)
     app.before_request(_begin)
+    allow_origins(app, cors_origins)
     if access is not None:
         access.guard(app)
     app.after_request(_finish)
@@ -52,21 +56,22 @@ def _begin() -> None:
     g.started = time.perf_counter()
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if _REQUEST_ID.fullmatch(sent) else new_id()
+    g.trace = tracecontext.begin(request.headers.get("traceparent", ""))
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
+    response.headers["traceparent"] = g.trace.header
+    response.headers["Server-Timing"] = exchange.server_timing()
     response.headers.update(g.get("headers", {}))
     headers.add_to(response)
-    if "Server-Timing" not in response.headers:
-        response.headers["Server-Timing"] = f"total;dur={(time.perf_counter() - g.started) * 1000:.1f}"
     return response
 
 
 def _known_error(error: ImageQueueError) -> Response:
     log_refusal = log if isinstance(error, ClientError) else warn
     facts: dict[str, Any] = {"status": error.status, "code": error.code, "reason": error.message}
-    log_refusal("refused", request=g.request_id, **_client(), **facts)
+    log_refusal("refused", **exchange.request_fields(), **_client(), **facts)
     response = _error_response(error.status, error.code, error.message)
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
@@ -84,7 +89,7 @@ def _http_error(error: HTTPException) -> Response:
         code = HTTPStatus(status).phrase.lower().replace(" ", "_")
     except ValueError:
         code = "error"
-    log("refused", request=g.request_id, status=status, code=code, path=request.path[:200])
+    log("refused", **exchange.request_fields(), status=status, code=code, path=request.path[:200])
     response = _error_response(status, code, error.description or code)
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(allowed)
@@ -92,7 +97,8 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected_error(error: Exception) -> Response:
-    LOGGER.error("unexpected", exc_info=error, extra={"fields": {"request": g.request_id, "path": request.path}})
+    fields = {**exchange.request_fields(), "path": request.path}
+    LOGGER.error("unexpected", exc_info=error, extra={"fields": fields})
     return _error_response(500, "internal", f"Something broke here. The log tells more about request {g.request_id}.")
 
 

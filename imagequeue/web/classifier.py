@@ -10,9 +10,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect
@@ -84,12 +85,16 @@ class Classifier:
         max_queue_length: int,
         max_queue_bytes: int,
         timeout: float,
+        job_timeout: float,
         poll_interval: float,
         threads: int,
         decoders: int,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        """timeout, poll_interval, result_ttl: seconds. image_size: (width, height). is_decoding_fast: see images.
+        """timeout, job_timeout, poll_interval, result_ttl: seconds. image_size: (width, height).
+
+        timeout: of a job that a client waits for. job_timeout: of one that is submitted and asked for later.
+        is_decoding_fast: see images.
 
         threads: how many requests the server serves at a time. decoders: images decoded at the same time, which
         bounds the memory that decoding takes; more than the processors would only make all of them later.
@@ -108,6 +113,7 @@ class Classifier:
         self._max_queue_length = max_queue_length
         self._max_queue_bytes = max_queue_bytes
         self._timeout = timeout
+        self._job_timeout = job_timeout
         self._poll_interval = poll_interval
         self._door = Admission(max_requests=max(1, threads - RESERVED_THREADS), max_bytes=MAX_UNDECODED_BYTES)
         self._decoding = threading.BoundedSemaphore(decoders)
@@ -151,46 +157,68 @@ class Classifier:
             return "subscription"
         return "" if workers else "no worker"
 
-    def _look(self) -> Overview:
+    @property
+    def queue(self) -> JobQueue:
+        """The queue, on this process's connections. Raises RedisDown."""
         self.start()
-        self._check_redis()
-        return look(self._queue)
-
-    def _check_redis(self) -> None:
-        """Raises RedisDown at once; asking a Redis that is silent would hold a thread for seconds first."""
         if self._waiter.seconds_away() > REDIS_AWAY_SECONDS:
+            # At once: asking a Redis that is silent would hold a thread for seconds first.
             raise RedisDown("Redis does not answer.")
+        return self._queue
+
+    def _look(self) -> Overview:
+        return look(self.queue)
 
     def admit(self, content_length: int | None) -> Visit:
         """Let a request in, before its body is read. Raises Unavailable, as ServerBusy, QueueFull, RedisDown …"""
-        self.start()
-        self._check_redis()
+        _ = self.queue
         limit = self.max_upload_bytes
         return self._door.enter(limit if content_length is None else min(content_length, limit))
 
-    def classify(self, visit: Visit, uploads: list[bytes], *, top: int, request_id: str) -> list[Answer]:
+    def classify(self, visit: Visit, uploads: list[bytes], *, top: int, log_fields: Mapping[str, Any]) -> list[Answer]:
         """One answer for each upload, in order; one bad image spoils none of the others.
 
         uploads: image files; taken out of the list one by one, so that none is held while the request waits.
-        top: how many predictions are wanted. Returns when all are answered or their deadline has passed.
+        top: how many predictions are wanted. log_fields: what names the request in the log. Returns when all are
+        answered or their deadline has passed.
         """
         until = time.monotonic() + self._timeout
         with ExitStack() as registered:
             waits = []
             uploads.reverse()
             while uploads:
-                waits.append(self._send(uploads.pop(), top, request_id, registered))
+                waits.append(self._send(uploads.pop(), top, log_fields, registered))
             visit.decoded()
             return [self._wait(answer, ticket, until, visit) for answer, ticket in waits]
 
-    def _send(self, upload: bytes, top: int, request_id: str, registered: ExitStack) -> tuple[Answer, Ticket | None]:
-        """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already."""
+    def submit(self, visit: Visit, uploads: list[bytes], *, top: int, log_fields: Mapping[str, Any]) -> list[Answer]:
+        """Enqueue each upload, as `classify` does, and wait for none: an answer has an id, or an error.
+
+        Nobody is told of the results, so each is kept for result_ttl.
+        """
+        answers = []
+        uploads.reverse()
+        while uploads:
+            answers.append(self._send(uploads.pop(), top, log_fields, None)[0])
+        visit.decoded()
+        return answers
+
+    def _send(
+        self, upload: bytes, top: int, log_fields: Mapping[str, Any], registered: ExitStack | None
+    ) -> tuple[Answer, Ticket | None]:
+        """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already.
+
+        registered: where the waiting ends; None if nobody waits.
+        """
         answer, ticket = Answer(id=""), None
         try:
             job = self._decode(upload, top, answer)
-            ticket = registered.enter_context(self._waiter.expecting(job.id))
-            self._enqueue(job, request_id, answer)
-            ticket.is_enqueued = True
+            if registered is None:
+                self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout)
+            else:
+                ticket = registered.enter_context(self._waiter.expecting(job.id))
+                self._enqueue(job, log_fields, answer, self._timeout)
+                ticket.is_enqueued = True
         except (QueueFull, NoWorkers) as refusal:
             self._door.remember(refusal)
             answer.error = _alone(refusal)
@@ -217,17 +245,17 @@ class Classifier:
         answer.id = job.id
         return job
 
-    def _enqueue(self, job: Job, request_id: str, answer: Answer) -> None:
+    def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float) -> None:
         started = time.perf_counter()
         depth = self._queue.enqueue(
             job,
-            timeout=self._timeout,
+            timeout=timeout,
             max_length=self._max_queue_length,
             max_bytes=self._max_queue_bytes,
         )
         answer.enqueued_at = time.perf_counter()
         answer.enqueue_ms = (answer.enqueued_at - started) * 1000
-        log("enqueued", job=job.id, request=request_id, depth=depth)
+        log("enqueued", job=job.id, **log_fields, depth=depth)
 
     def _wait(self, answer: Answer, ticket: Ticket | None, until: float, visit: Visit) -> Answer:
         if answer.error is None and ticket is not None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request, url_for
+from werkzeug.http import parse_options_header
 
 from imagequeue.errors import BadRequest, ImageQueueError
-from imagequeue.events import log
-from imagequeue.web.classifier import Answer, Classifier
+from imagequeue.job import Result
+from imagequeue.web import exchange
+from imagequeue.web.classifier import Answer
 from imagequeue.web.uploads import read_uploads
 
 MAX_TOP = 1000
@@ -20,29 +21,27 @@ blueprint = Blueprint("predict", __name__)
 
 @blueprint.post("/predict")
 def predict() -> Response:
-    classifier: Classifier = current_app.extensions["classifier"]
-    top = _top(request.args.get("top"))
-    with classifier.admit(request.content_length) as visit:
-        uploads, is_single = read_uploads(request, classifier.max_upload_bytes)
-        log("received", request=g.request_id, images=len(uploads), bytes=sum(map(len, uploads)))
-        answers = classifier.classify(visit, uploads, top=top, request_id=g.request_id)
-    for answer in answers:
-        log("answered", job=answer.id, request=g.request_id, **_outcome(answer))
-    errors = [answer.error for answer in answers if answer.error is not None]
-    # A request of which nothing came is refused as a whole, so that clients that look at the status see it.
-    if errors and len(errors) == len(answers):
-        g.job_id = answers[0].id
-        raise errors[0]
-    response = jsonify(
-        {"success": True, **_described(answers[0])}
-        if is_single
-        else {"success": True, "results": [_described(answer) for answer in answers]}
-    )
-    response.headers["Server-Timing"] = _server_timing(answers)
+    """Classify one image or several; with `Prefer: respond-async`, accept them and answer at once."""
+    top = read_top(request.args.get("top"))
+    is_async = _prefers_async(request.headers.getlist("Prefer"))
+    with exchange.admit() as visit:
+        uploads, is_single = read_uploads(request, exchange.classifier().max_upload_bytes)
+        work = exchange.submit if is_async else exchange.classify
+        answers = work(visit, uploads, top=top)
+    _raise_if_all_failed(answers)
+    described = [_accepted(answer) if is_async else _described(answer) for answer in answers]
+    response = jsonify({"success": True, **described[0]} if is_single else {"success": True, "results": described})
+    response.headers.add("Vary", "Prefer")
+    if is_async:
+        response.status_code = 202
+        response.headers["Preference-Applied"] = "respond-async"
+        if is_single:
+            response.headers["Location"] = described[0]["location"]
     return response
 
 
-def _top(text: str | None) -> int:
+def read_top(text: str | None) -> int:
+    """The parameter `top`. Raises BadRequest."""
     if text is None:
         return DEFAULT_TOP
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_TOP:
@@ -50,25 +49,40 @@ def _top(text: str | None) -> int:
     return int(text)
 
 
-def _outcome(answer: Answer) -> dict[str, Any]:
-    ms = round((time.perf_counter() - g.started) * 1000, 1)
+def _prefers_async(headers: list[str]) -> bool:
+    """RFC 7240. `wait` is not waited for: who wants to wait sends no such preference."""
+    preferences = [parse_options_header(preference)[0] for header in headers for preference in header.split(",")]
+    return "respond-async" in (preference.strip().lower() for preference in preferences)
+
+
+def _raise_if_all_failed(answers: list[Answer]) -> None:
+    """A request of which nothing came is refused as a whole, so that clients that look at the status see it."""
+    errors = [answer.error for answer in answers if answer.error is not None]
+    if errors and len(errors) == len(answers):
+        g.job_id = answers[0].id
+        raise errors[0]
+
+
+def _accepted(answer: Answer) -> dict[str, Any]:
     if answer.error is not None:
-        return {"error": answer.error.code, "ms": ms}
-    assert answer.result is not None
-    best = answer.result.predictions[0]
-    return {"label": best.label, "probability": round(best.probability, 4), "by": answer.came_by, "ms": ms}
+        return {"error": error_body(answer.error), "id": answer.id}
+    return {"id": answer.id, "state": "waiting", "location": url_for("jobs.show", job_id=answer.id)}
 
 
 def _described(answer: Answer) -> dict[str, Any]:
     if answer.error is not None or answer.result is None:
         return {"error": error_body(answer.error or ImageQueueError("No result.")), "id": answer.id}
-    facts = answer.result.facts
+    return describe(answer.result)
+
+
+def describe(result: Result) -> dict[str, Any]:
+    """A result with predictions, as every answer in this format shows it."""
     described: dict[str, Any] = {
-        "predictions": [{"label": p.label, "probability": p.probability} for p in answer.result.predictions],
-        "id": answer.id,
-        "model": facts.get("model"),
+        "predictions": [{"label": p.label, "probability": p.probability} for p in result.predictions],
+        "id": result.id,
+        "model": result.facts.get("model"),
     }
-    if facts.get("weights") == "random":
+    if result.facts.get("weights") == "random":
         # Labels of a model that has learnt nothing must not be taken for an answer.
         described["weights"] = "random"
     return described
@@ -76,15 +90,3 @@ def _described(answer: Answer) -> dict[str, Any]:
 
 def error_body(error: ImageQueueError) -> dict[str, str]:
     return {"code": error.code, "message": error.message}
-
-
-def _server_timing(answers: list[Answer]) -> str:
-    """The slowest of each stage among the images of a request, in ms (W3C Server Timing)."""
-    facts = [answer.result.facts for answer in answers if answer.result is not None]
-    spans = {
-        "decode": max(answer.decode_ms for answer in answers),
-        "queue": max((f.get("queued_ms", 0) for f in facts), default=0),
-        "inference": max((f.get("inference_ms", 0) for f in facts), default=0),
-        "total": (time.perf_counter() - g.started) * 1000,
-    }
-    return ", ".join(f"{name};dur={ms:.1f}" for name, ms in spans.items())

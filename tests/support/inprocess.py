@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask
@@ -23,7 +24,13 @@ class Service:
     """`client` talks to the application; `stop` ends all threads."""
 
     def __init__(
-        self, redis_url: str, *, with_worker: bool = True, access: Access | None = None, **limits: Any
+        self,
+        redis_url: str,
+        *,
+        with_worker: bool = True,
+        access: Access | None = None,
+        cors_origins: Sequence[str] = (),
+        **limits: Any,
     ) -> None:
         self.redis_url = redis_url
         options: dict[str, Any] = {
@@ -36,12 +43,13 @@ class Service:
             "max_queue_length": 100,
             "max_queue_bytes": 0,
             "timeout": 10.0,
+            "job_timeout": 20.0,
             "poll_interval": 0.2,
             "threads": 40,
             "decoders": 2,
         }
         self.classifier = Classifier(**(options | limits))
-        self.app: Flask = create_app(self.classifier, access)
+        self.app: Flask = create_app(self.classifier, access, cors_origins=cors_origins)
         self.client: FlaskClient = self.app.test_client()
         self.queue = JobQueue(connect(redis_url, name="test"))
         self._workers: list[tuple[Worker, threading.Thread]] = []
