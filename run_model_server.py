@@ -23,6 +23,7 @@ from imagequeue.fleet import Fleet
 from imagequeue.jobqueue import Doorbell, JobQueue
 from imagequeue.lease import Lease, owner_name
 from imagequeue.worker import Worker
+from imagequeue.workermetrics import WorkerMetrics
 from settings import Settings, help_text, load_or_exit
 
 DOORBELL_SECONDS = 1.0
@@ -55,7 +56,7 @@ def load_model(settings: Settings) -> models.Model:
     return model
 
 
-def build_worker(settings: Settings, model: models.Model, faults: Faults) -> Worker:
+def build_worker(settings: Settings, model: models.Model, faults: Faults, metrics: WorkerMetrics) -> Worker:
     def queue(role: str, answer_seconds: float = 10.0) -> JobQueue:
         # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
         client = connect(
@@ -85,6 +86,7 @@ def build_worker(settings: Settings, model: models.Model, faults: Faults) -> Wor
         max_crashes=settings.max_crashes,
         reap_interval=min(3.0, settings.lease_seconds / 3),
         at=faults.at,
+        on_batch=metrics.observe,
     )
 
 
@@ -103,7 +105,10 @@ def on_stop_signals(drain: Callable[[], None]) -> None:
 
 def run_one(settings: Settings) -> None:
     faults = Faults(os.environ.get("TEST_FAULTS", ""))
-    worker = build_worker(settings, faults.in_model(load_model(settings)), faults)
+    metrics = WorkerMetrics()
+    worker = build_worker(settings, faults.in_model(load_model(settings)), faults, metrics)
+    if settings.metrics_port:
+        metrics.serve(settings.metrics_host, settings.metrics_port)
     on_stop_signals(worker.drain)
     logutil.log("serving", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
     worker.run()

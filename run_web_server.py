@@ -15,7 +15,7 @@ import logutil
 from imagequeue import cpus
 from imagequeue.connections import without_secrets
 from imagequeue.errors import ConfigurationError
-from imagequeue.web import Access, ApiKeys, Classifier, RateLimit, SharedFlag, WebServer, create_app
+from imagequeue.web import Access, ApiKeys, Classifier, RateLimit, SharedFlag, WebServer, create_app, shared_directory
 from settings import Settings, help_text, load_or_exit
 
 
@@ -71,15 +71,16 @@ def main() -> None:
     sys.argv[1:] = []
     draining = SharedFlag()
     logutil.log("starting", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
-    WebServer(
-        lambda: build_app(settings, draining),
-        draining,
-        address=f"{settings.web_host}:{settings.web_port}",
-        processes=settings.web_processes,
-        threads=settings.web_threads,
-        request_timeout=settings.request_timeout,
-        drain_seconds=settings.drain_seconds,
-    ).run()
+    with shared_directory():
+        WebServer(
+            lambda: build_app(settings, draining),
+            draining,
+            address=f"{settings.web_host}:{settings.web_port}",
+            processes=settings.web_processes,
+            threads=settings.web_threads,
+            request_timeout=settings.request_timeout,
+            drain_seconds=settings.drain_seconds,
+        ).run()
 
 
 def __getattr__(name: str) -> Flask:

@@ -194,6 +194,12 @@ class Settings:
     )
     max_crashes: int = _setting(2, _count(1), "deaths of a worker after which the image it held is given up")
     result_ttl: float = _setting(300.0, _seconds(1), "seconds that a result nobody fetched is kept")
+    metrics_host: str = _setting("127.0.0.1", _text, "the address on which a worker answers Prometheus")
+    metrics_port: int = _setting(
+        0,
+        _count(0),
+        "its port, or the first free one of the 64 from there on; 0: a worker does not. See docs/monitoring.md",
+    )
     log_level: str = _setting("info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error")
     log_format: str = _setting("text", _one_of("text", "json"), "text or json")
     log_dir: str = _setting("", _text, "also append the log to one file for each script in this directory")

@@ -50,10 +50,12 @@ class Worker:
         max_crashes: int,
         reap_interval: float = 3.0,
         at: Callable[[str], None] = lambda point: None,
+        on_batch: Callable[[Sequence[Outcome]], object] = lambda outcomes: None,
     ) -> None:
         """max_batch: jobs claimed together. max_crashes: see reap.lua. reap_interval: seconds.
 
         at: called with the name of each point of the loop that it passes; tests end the process there.
+        on_batch: called with each batch that was computed, before its results are stored.
         """
         self._queue = queue
         self._doorbell = doorbell
@@ -64,6 +66,7 @@ class Worker:
         self._reap_interval = reap_interval
         self._reaped_at = 0.0
         self._at = at
+        self._on_batch = on_batch
         self._draining = threading.Event()
 
     def drain(self) -> None:
@@ -95,6 +98,7 @@ class Worker:
         if batch:
             outcomes = self._predict(batch)
             self._at("predicted")
+            self._on_batch(outcomes)
             waiting = self._complete(token, outcomes)
             self._at("completed")
         if not self._reap() and not waiting:

@@ -26,11 +26,13 @@ LAYERS = {
     "runtimes": 3,
     "model": 4,
     "worker": 5,
+    "metrics": 4,
+    "workermetrics": 6,
     "faults": 5,
     "client": 5,
     "dead": 5,
     "fleet": 5,
-    "web": 6,
+    "web": 7,
 }
 
 
@@ -71,6 +73,10 @@ def test_only_web_imports_flask() -> None:
 
 def test_only_connections_jobqueue_and_waiter_import_redis() -> None:
     assert importers("redis") == {"connections", "jobqueue", "waiter"}
+
+
+def test_only_metrics_and_web_import_prometheus() -> None:
+    assert importers("prometheus_client") == {"metrics", "workermetrics", "web"}
 
 
 def test_no_module_imports_against_a_jobs_way() -> None:

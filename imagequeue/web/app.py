@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from imagequeue.errors import ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
-from imagequeue.web import exchange, headers, health, jobs, predict, stats, tracecontext
+from imagequeue.web import exchange, headers, health, jobs, metrics, predict, stats, tracecontext
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins
@@ -37,10 +37,14 @@ def create_app(classifier: Classifier, access: Access | None = None, *, cors_ori
     app.extensions["classifier"] = classifier
     app.extensions["recent"] = recent = Recent()
     classifier.on_answer.append(recent.add)
+    app.extensions["metrics"] = meters = metrics.WebMetrics(classifier)
+    # First, so that what is refused later on is counted too.
+    meters.watch(app)
     app.register_blueprint(predict.blueprint)
     app.register_blueprint(jobs.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(stats.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.before_request(_begin)
     allow_origins(app, cors_origins)
     if access is not None:
@@ -75,6 +79,7 @@ def _known_error(error: ImageQueueError) -> Response:
     response = _error_response(error.status, error.code, error.message)
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
+        current_app.extensions["metrics"].refused(error)
     return response
 
 

@@ -63,6 +63,17 @@ class Answer:
         """A number that the worker told of the way there; 0 if it did not."""
         return float(self.result.facts.get(name, 0)) if self.result is not None else 0.0
 
+    def stages(self) -> dict[str, float]:
+        """How long each stage took, ms, in the order of an image's way."""
+        return {
+            "decode": self.decode_ms,
+            "enqueue": self.enqueue_ms,
+            "queue": self.fact("queued_ms"),
+            "inference": self.fact("inference_ms"),
+            "wake": self.wake_ms,
+            "total": self.total_ms,
+        }
+
     @property
     def status(self) -> int:
         """As HTTP has it, had the request been of this image alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,21 +19,13 @@ SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 @dataclass(frozen=True)
 class Seen:
-    """One image's answer; `at`: Unix seconds; times in ms. `label`: the best one, or the error's code."""
+    """One image's answer; `at`: Unix seconds; stages in ms. `label`: the best one, or the error's code."""
 
     id: str
     at: float
     status: int
     label: str
-    total_ms: float
-    decode_ms: float
-    enqueue_ms: float
-    queue_ms: float
-    inference_ms: float
-    wake_ms: float
-
-
-STAGES = ("decode", "enqueue", "queue", "inference", "wake", "total")
+    stages: Mapping[str, float]
 
 
 class Recent:
@@ -48,26 +40,19 @@ class Recent:
             label = answer.error.code
         else:
             label = answer.result.predictions[0].label if answer.result and answer.result.predictions else ""
-        self._seen.append(
-            Seen(
-                id=answer.id,
-                at=self._clock(),
-                status=answer.status,
-                label=label,
-                total_ms=answer.total_ms,
-                decode_ms=answer.decode_ms,
-                enqueue_ms=answer.enqueue_ms,
-                queue_ms=answer.fact("queued_ms"),
-                inference_ms=answer.fact("inference_ms"),
-                wake_ms=answer.wake_ms,
-            )
-        )
+        self._seen.append(Seen(answer.id, self._clock(), answer.status, label, answer.stages()))
 
     def latest(self, count: int) -> list[dict[str, Any]]:
         """The latest answers first."""
         seen = list(self._seen)[: -count - 1 : -1]
         return [
-            {"id": s.id, "time": round(s.at, 3), "status": s.status, "label": s.label, "ms": round(s.total_ms, 1)}
+            {
+                "id": s.id,
+                "time": round(s.at, 3),
+                "status": s.status,
+                "label": s.label,
+                "ms": round(s.stages["total"], 1),
+            }
             for s in seen
         ]
 
@@ -76,8 +61,8 @@ class Recent:
         horizon = self._clock() - WINDOW_SECONDS
         good = [s for s in list(self._seen) if s.at >= horizon and s.status == 200]
         described: dict[str, Any] = {"count": len(good), "seconds": WINDOW_SECONDS}
-        for stage in STAGES if good else ():
-            ordered = sorted(getattr(s, f"{stage}_ms") for s in good)
+        for stage in good[0].stages if good else ():
+            ordered = sorted(s.stages[stage] for s in good)
             described[stage] = {name: round(percentile(ordered, share), 1) for name, share in SHARES.items()}
         return described
 

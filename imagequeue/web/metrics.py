@@ -1,0 +1,163 @@
+"""GET /metrics for Prometheus, true for all Gunicorn processes together, whichever of them answers.
+
+prometheus_client keeps each process's numbers in files of the directory PROMETHEUS_MULTIPROC_DIR, mapped into memory,
+and adds them up when it is asked. What a dead process counted stays counted; what it had in flight does not.
+Without that variable the numbers are this process's own, which is right where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from imagequeue.errors import ConfigurationError, Unavailable
+from imagequeue.metrics import SECONDS_BUCKETS, QueueCollector
+from imagequeue.web.classifier import Answer, Classifier
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# Requests to no route share one series: an attacker's paths must not make one each.
+NO_ROUTE = "(none)"
+
+_PREFIX = "imagequeue-metrics-"
+
+blueprint = Blueprint("metrics", __name__)
+
+
+@contextmanager
+def shared_directory() -> Iterator[None]:
+    """While the block runs, a directory for the numbers of all processes forked in it.
+
+    The user's, if the variable names one; else one that is made and removed here. Raises ConfigurationError.
+    """
+    named = os.environ.get(DIRECTORY_VARIABLE, "")
+    # A private one was inherited from a server that this one replaces, and that removes it in the end.
+    is_private = not named or Path(named).name.startswith(_PREFIX)
+    try:
+        directory = tempfile.mkdtemp(prefix=_PREFIX) if is_private else named
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{DIRECTORY_VARIABLE}: no directory for the metrics can be made: {error}.") from error
+    os.environ[DIRECTORY_VARIABLE] = directory
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        # Gunicorn's children leave the block, too.
+        if is_private and os.getpid() == owner:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class WebMetrics:
+    """The meters of one process."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._directory = os.environ.get(DIRECTORY_VARIABLE, "")
+        # The library chooses on import, which may have been before the script made the directory.
+        if values.ValueClass._multiprocess != bool(self._directory):
+            values.ValueClass = values.MultiProcessValue() if self._directory else values.MutexValue
+        # Their instants would double the number of series.
+        disable_created_metrics()
+        own = CollectorRegistry()
+        self._requests = Counter(
+            "imagequeue_http_requests", "Requests by route and status.", ["route", "code"], registry=own
+        )
+        self._in_flight = Gauge(
+            "imagequeue_http_requests_in_flight",
+            "Requests that are being served.",
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+        self._refused = Counter(
+            "imagequeue_http_refused",
+            "Requests refused with 503, by reason; counted in http_requests too.",
+            ["reason"],
+            registry=own,
+        )
+        self._images = Counter(
+            "imagequeue_images",
+            "Images by what became of them: answered, or the error's code.",
+            ["outcome"],
+            registry=own,
+        )
+        self._stages = Histogram(
+            "imagequeue_stage_seconds",
+            "How long answered images spent in each stage.",
+            ["stage"],
+            buckets=SECONDS_BUCKETS,
+            registry=own,
+        )
+        self._own = own
+        self._queue = QueueCollector(classifier.lookout.latest)
+        classifier.on_answer.append(self._answered)
+
+    def watch(self, app: Flask) -> None:
+        """Count every request of `app` from now on."""
+        app.before_request(self._begin)
+        app.after_request(self._finish)
+        app.teardown_request(self._end)
+
+    def refused(self, error: Unavailable) -> None:
+        self._refused.labels(error.code).inc()
+
+    def _begin(self) -> None:
+        g.is_in_flight = True
+        self._in_flight.inc()
+
+    def _finish(self, response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule is not None else NO_ROUTE
+        self._requests.labels(route, str(response.status_code)).inc()
+        return response
+
+    def _end(self, error: BaseException | None) -> None:
+        if g.pop("is_in_flight", False):
+            self._in_flight.dec()
+
+    def _answered(self, answer: Answer) -> None:
+        if answer.error is not None:
+            self._images.labels(answer.error.code).inc()
+            return
+        self._images.labels("answered").inc()
+        for stage, ms in answer.stages().items():
+            self._stages.labels(stage).observe(ms / 1000)
+
+    def registry(self) -> CollectorRegistry:
+        """All there is to tell, collected when it is written out."""
+        registry = CollectorRegistry()
+        if self._directory:
+            bury_dead_processes(Path(self._directory))
+            MultiProcessCollector(registry, self._directory)
+        else:
+            registry.register(self._own)
+        registry.register(self._queue)
+        return registry
+
+
+def bury_dead_processes(directory: Path) -> None:
+    """Forget what processes that are no more had in flight, however they ended: no hook hears of every end."""
+    for file in directory.glob("gauge_live*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if not pid.isdigit():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(directory))
+        except PermissionError:
+            # Alive, and somebody else's.
+            continue
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    meters: WebMetrics = current_app.extensions["metrics"]
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return Response(encode(meters.registry()), content_type=content_type)
