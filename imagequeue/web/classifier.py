@@ -77,7 +77,9 @@ class Answer:
     @property
     def status(self) -> int:
         """As HTTP has it, had the request been of this image alone."""
-        return 200 if self.error is None else self.error.status
+        if self.error is not None:
+            return self.error.status
+        return 200 if self.result is not None else 202
 
 
 class Classifier:
@@ -212,7 +214,7 @@ class Classifier:
         while uploads:
             answers.append(self._send(uploads.pop(), top, log_fields, None)[0])
         visit.decoded()
-        return answers
+        return [self._close(answer, visit) for answer in answers]
 
     def _send(
         self, upload: bytes, top: int, log_fields: Mapping[str, Any], registered: ExitStack | None
@@ -276,6 +278,9 @@ class Classifier:
             except ImageQueueError as error:
                 answer.error = _alone(error)
             answer.came_by = ticket.came_by
+        return self._close(answer, visit)
+
+    def _close(self, answer: Answer, visit: Visit) -> Answer:
         answer.close(visit.entered)
         for listener in self.on_answer:
             listener(answer)

@@ -84,7 +84,7 @@ class WebMetrics:
         )
         self._images = Counter(
             "imagequeue_images",
-            "Images by what became of them: answered, or the error's code.",
+            "Images by what became of them: answered, accepted (to be asked for later), or the error's code.",
             ["outcome"],
             registry=own,
         )
@@ -124,6 +124,9 @@ class WebMetrics:
     def _answered(self, answer: Answer) -> None:
         if answer.error is not None:
             self._images.labels(answer.error.code).inc()
+            return
+        if answer.result is None:
+            self._images.labels("accepted").inc()
             return
         self._images.labels("answered").inc()
         for stage, ms in answer.stages().items():

@@ -61,6 +61,16 @@ def test_every_stage_of_an_answered_image_is_timed_and_of_no_other(make_service:
     assert 0 < here < found.value("stage_seconds_sum", stage="total")
 
 
+def test_an_image_that_is_asked_for_later_is_accepted_and_not_timed(make_service: MakeService) -> None:
+    service = make_service()
+    headers = {"Prefer": "respond-async", "Content-Type": "image/png"}
+    assert service.client.post("/predict", data=picture(1), headers=headers).status_code == 202
+    found = read(service)
+    assert found.value("images_total", outcome="accepted") == 1
+    assert found.value("stage_seconds_count", stage="total") == 0
+    assert service.client.get("/stats").json["requests"][0]["status"] == 202
+
+
 def test_the_reading_request_is_the_only_one_in_flight(make_service: MakeService) -> None:
     service = make_service()
     predict(service, picture(1))
