@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
@@ -61,6 +62,13 @@ class JsonFormatter(LineFormatter):
         return json.dumps(head | fields, default=str)
 
 
+class LogFile(WatchedFileHandler):
+    """Watched, so that logrotate may move the file away; opened to append, so that processes may share it."""
+
+    def _open(self) -> TextIOWrapper:
+        return _lines_to(self.baseFilename)
+
+
 def configure(
     *,
     server: str,
@@ -78,13 +86,12 @@ def configure(
     """
     script = script or Path(sys.argv[0] or "python").name
     formatter = (JsonFormatter if format == "json" else LineFormatter)(server, script)
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = logging.StreamHandler(_lines_to(2))
     terminal.setLevel((terminal_level or level).upper())
     handlers: list[logging.Handler] = [terminal]
     if directory:
         Path(directory).mkdir(parents=True, exist_ok=True)
-        # Watched, so that logrotate may move the file away; opened to append, so that processes may share it.
-        handlers.append(WatchedFileHandler(Path(directory) / f"{Path(script).stem}.log", encoding="utf-8"))
+        handlers.append(LogFile(Path(directory) / f"{Path(script).stem}.log"))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -112,7 +119,7 @@ def native_output_logged(action: str) -> Iterator[None]:
     os.dup2(writing, 2)
     os.close(writing)
     # Our own lines must not come back through the pipe.
-    stream = os.fdopen(terminal, "w", buffering=1, closefd=False)
+    stream = _lines_to(terminal)
     moved = [h for h in logging.getLogger().handlers if type(h) is logging.StreamHandler]
     before = [handler.setStream(stream) for handler in moved]
 
@@ -134,6 +141,16 @@ def native_output_logged(action: str) -> Iterator[None]:
             handler.setStream(old)
         stream.close()
         os.close(terminal)
+
+
+def _lines_to(file: int | str) -> TextIOWrapper:
+    """A stream that writes each line at once and whole, to a descriptor or to the end of a file.
+
+    Without Python's buffer: a process forked while another thread is in it would wait for its lock for ever.
+    """
+    raw = FileIO(file, "a", closefd=isinstance(file, str))
+    # The name of somebody's photograph need not be Unicode.
+    return TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 def _content(record: logging.LogRecord) -> tuple[str, dict[str, object]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -36,6 +37,24 @@ def _count(least: int) -> Callable[[str], int]:
         return int(value)
 
     return cast
+
+
+def _port(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > 65535:
+        raise ValueError("a port, 0 to 65535")
+    return int(value)
+
+
+def _redis_url(value: str) -> str:
+    try:
+        is_known = urlsplit(value).scheme in ("redis", "rediss", "unix") and "://" in value
+        # Looked at because it raises for what is no number.
+        _ = urlsplit(value).port
+    except ValueError:
+        is_known = False
+    if not is_known:
+        raise ValueError("redis://host:port/0, rediss://… or unix:///path")
+    return value
 
 
 def _seconds(least: float) -> Callable[[str], float]:
@@ -123,7 +142,7 @@ class Settings:
 
     redis_url: str = _setting(
         "redis://127.0.0.1:6379/0",
-        _text,
+        _redis_url,
         "the Redis that all processes share; also rediss:// and unix://",
         is_secret=True,
     )
@@ -135,7 +154,7 @@ class Settings:
         shown="the host's name",
     )
     web_host: str = _setting("127.0.0.1", _text, "the address that the web server listens on")
-    web_port: int = _setting(5000, _count(0), "its port; 0 for any free one")
+    web_port: int = _setting(5000, _port, "its port; 0 for any free one")
     web_processes: int = _setting(1, _count(1), "Gunicorn processes; see docs/internals.md for the measurement")
     cors_origins: tuple[str, ...] = _setting(
         (),

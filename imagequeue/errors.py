@@ -2,6 +2,7 @@
 
     ImageQueueError
     ├── ConfigurationError            a setting, a file or a model that cannot work: the script ends with 2
+    │   └── WeightsMissing
     ├── ClientError                   the request is at fault: the same request will fail again
     │   ├── BadRequest        400
     │   ├── NotFound          404

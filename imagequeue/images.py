@@ -47,8 +47,10 @@ def decode(upload: bytes, *, size: tuple[int, int], max_bytes: int, max_pixels: 
     if not upload:
         raise BadImage("The image is empty.")
     with warnings.catch_warnings():
-        # Pillow warns of what may be a decompression bomb; the limit on pixels says it better, as a refusal.
+        # Pillow warns of what it makes the best of: odd palettes, broken EXIF.
         warnings.simplefilter("ignore")
+        # Its own limit, for the whole process, would overrule a larger one; the check below comes as early.
+        Image.MAX_IMAGE_PIXELS = None
         try:
             with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
                 width, height = image.size
@@ -59,8 +61,6 @@ def decode(upload: bytes, *, size: tuple[int, int], max_bytes: int, max_pixels: 
                 return _resized(_rgb(_upright(image)), size).tobytes()
         except TooLarge:
             raise
-        except Image.DecompressionBombError as error:
-            raise TooLarge(f"The image has too many pixels; at most {max_pixels} are taken.") from error
         except UnidentifiedImageError as error:
             raise BadImage(f"The bytes are no image that is read here ({', '.join(FORMATS)}).") from error
         # Decoders of hostile bytes raise whatever they stumble over: OSError, SyntaxError, struct.error, …
@@ -77,7 +77,12 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     # Pillow's convert would copy every pixel of what is RGB already.
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode == "RGB":
+        return image
+    # It scales colour of 16 bits to 8, but cuts grey of 16 bits off at 255: all white.
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value * (1 / 256)).convert("L")
+    return image.convert("RGB")
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

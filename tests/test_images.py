@@ -1,0 +1,196 @@
+"""From uploaded bytes to pixels: every format, every orientation, every limit, and exactly the reference steps."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import pytest
+from PIL import Image, ImageOps
+
+from imagequeue import images
+from imagequeue.errors import BadImage, TooLarge
+from tests.support.pictures import encode, picture
+
+SIZE = (32, 24)
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA"]
+
+
+def decode(upload: bytes, *, size: tuple[int, int] = SIZE, max_bytes: int = 2**20, max_pixels: int = 10**6) -> bytes:
+    return images.decode(upload, size=size, max_bytes=max_bytes, max_pixels=max_pixels)
+
+
+def reference(upload: bytes, size: tuple[int, int] = SIZE) -> bytes:
+    """Pillow's own convert and resize."""
+    with Image.open(io.BytesIO(upload)) as image:
+        return image.convert("RGB").resize(size).tobytes()
+
+
+def is_reference(pixels: bytes, wanted: bytes) -> bool:
+    """The same, but for what SIMD code rounds otherwise: one level, in few values."""
+    differences = [abs(a - b) for a, b in zip(pixels, wanted, strict=True) if a != b]
+    return max(differences, default=0) <= 1 and len(differences) <= len(wanted) / 50
+
+
+def colours(size: tuple[int, int] = (60, 40)) -> Image.Image:
+    """A smooth picture with another colour in each corner."""
+    corners = Image.new("RGB", (2, 2))
+    corners.putdata([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)])
+    return corners.resize(size, Image.Resampling.BILINEAR)
+
+
+@pytest.mark.parametrize("format", images.FORMATS)
+def test_every_format_gives_the_reference_pixels(format: str) -> None:
+    upload = encode(colours(), format)
+    pixels = decode(upload)
+    assert is_reference(pixels, reference(upload))
+    assert len(pixels) == SIZE[0] * SIZE[1] * 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_of_a_png_gives_the_reference_pixels(mode: str) -> None:
+    image = colours().convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    assert is_reference(decode(encode(image)), reference(encode(image)))
+
+
+def test_a_transparent_palette_gives_the_reference_pixels() -> None:
+    upload = encode(colours().convert("P"), transparency=0)
+    assert is_reference(decode(upload), reference(upload))
+
+
+def test_cmyk_gives_the_reference_pixels() -> None:
+    upload = encode(colours().convert("CMYK"), "JPEG")
+    assert is_reference(decode(upload), reference(upload))
+
+
+def test_grey_of_16_bits_looks_like_the_same_grey_of_8() -> None:
+    eight = Image.linear_gradient("L")
+    sixteen = Image.frombytes("I;16", eight.size, b"".join(struct.pack("<H", value * 257) for value in eight.tobytes()))
+    assert decode(encode(sixteen)) == decode(encode(eight))
+
+
+def test_colour_of_16_bits_looks_like_the_same_colour_of_8() -> None:
+    rows = b"".join(b"\0" + struct.pack(">HHH", 200 * 257, 100 * 257, 50 * 257) * 8 for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    upload = png(header, chunk(b"IDAT", zlib.compress(rows)))
+    assert decode(upload) == bytes((200, 100, 50)) * (SIZE[0] * SIZE[1])
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
+    for format in ("GIF", "WEBP", "PNG"):
+        options = {"lossless": True} if format == "WEBP" else {}
+        upload = encode(frames[0], format, save_all=True, append_images=frames[1:], **options)
+        with Image.open(io.BytesIO(upload)) as image:
+            assert getattr(image, "n_frames", 1) == 3, format
+        assert decode(upload) == b"\xff\0\0" * (SIZE[0] * SIZE[1]), format
+
+
+def test_the_size_is_width_then_height() -> None:
+    top_red = Image.new("RGB", (40, 40), "blue")
+    top_red.paste("red", (0, 0, 40, 20))
+    pixels = decode(encode(top_red), size=(10, 20))
+    assert pixels[:30] == b"\xff\0\0" * 10
+    assert pixels[-30:] == b"\0\0\xff" * 10
+
+
+# What a camera held in some way writes is the picture turned back by the inverse of what the tag asks for.
+TURNS: dict[int, Callable[[Image.Image], Image.Image]] = {
+    1: lambda image: image,
+    2: lambda image: ImageOps.mirror(image),
+    3: lambda image: image.rotate(180),
+    4: lambda image: ImageOps.flip(image),
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
+def test_an_exif_orientation_is_applied(orientation: int, format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
+    upload = encode(TURNS[orientation](colours()), format, exif=exif, **options)
+    upright = decode(encode(colours()))
+    worst = max(abs(a - b) for a, b in zip(decode(upload), upright, strict=True))
+    assert worst <= (4 if format == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 60000])
+def test_an_orientation_that_is_none_turns_nothing(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert decode(encode(colours(), exif=exif)) == decode(encode(colours()))
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"garbage", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff" + b"\x12" * 40]
+)
+def test_a_photograph_with_broken_exif_is_still_a_photograph(payload: bytes) -> None:
+    jpeg = encode(colours(), "JPEG")
+    segment = b"Exif\0\0" + payload
+    upload = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+    assert decode(upload) == decode(jpeg)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(header: bytes, *chunks: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def test_more_bytes_than_the_limit_are_refused_unopened(monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = picture(1)
+    assert decode(upload, max_bytes=len(upload))
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(TooLarge, match=f"{len(upload)} bytes; at most {len(upload) - 1}"):
+        decode(upload, max_bytes=len(upload) - 1)
+
+
+def test_more_pixels_than_the_limit_are_refused_undecoded() -> None:
+    assert decode(picture(1, (40, 30)), max_pixels=1200)
+    # Only a header: whoever decodes it stumbles.
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    with pytest.raises(TooLarge, match="50000 x 50000 pixels; at most 1199"):
+        decode(png(header), max_pixels=1199)
+    with pytest.raises(TooLarge, match="40 x 30 pixels; at most 1199"):
+        decode(picture(1, (40, 30)), max_pixels=1199)
+
+
+def test_a_limit_above_pillows_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    assert decode(picture(1, (40, 30)), max_pixels=1200)
+
+
+def test_nothing_is_no_image() -> None:
+    with pytest.raises(BadImage, match="empty"):
+        decode(b"")
+
+
+@pytest.mark.parametrize("format", ["TIFF", "ICO", "PPM", "TGA", "PDF", "JPEG2000"])
+def test_other_formats_are_refused_with_those_that_are_read(format: str) -> None:
+    with pytest.raises(BadImage, match="JPEG, PNG, WEBP, GIF, BMP"):
+        decode(encode(colours(), format))
+
+
+@pytest.mark.parametrize("format", images.FORMATS)
+def test_a_file_that_ends_too_early_is_refused(format: str) -> None:
+    upload = encode(Image.frombytes("RGB", (40, 30), bytes(range(240)) * 15), format)
+    with pytest.raises(BadImage):
+        decode(upload[: len(upload) // 2])
+
+
+def test_a_refused_image_leaves_no_warning_behind(recwarn: pytest.WarningsRecorder) -> None:
+    header = struct.pack(">IIBBBBB", 12_000, 9_000, 8, 2, 0, 0, 0)
+    with pytest.raises(TooLarge):
+        decode(png(header))
+    assert not recwarn.list
