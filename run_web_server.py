@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from flask import Flask
 
@@ -37,7 +38,12 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         decoders=cpus.available(),
         is_draining=draining.is_set,
     )
-    return create_app(classifier, build_access(settings), cors_origins=settings.cors_origins)
+    return create_app(
+        classifier,
+        build_access(settings),
+        cors_origins=settings.cors_origins,
+        samples_directory=Path(__file__).with_name("samples"),
+    )
 
 
 def build_access(settings: Settings) -> Access:

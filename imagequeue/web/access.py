@@ -10,10 +10,10 @@ from imagequeue.events import log
 from imagequeue.web.keys import ApiKeys
 from imagequeue.web.ratelimit import RateLimit
 
-# What needs no key: probes, which tell nothing about anybody, and the page with its files, in which a visitor types
-# his key. Everything else does, paths that do not exist too.
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/docs", "/favicon.ico"})
-OPEN_PREFIXES = ("/v2/health/", "/static/")
+# What needs no key: probes, which tell nothing about anybody, and the pages with their files, in which a visitor
+# types his key. Everything else does, paths that do not exist too.
+OPEN_PATHS = frozenset({"/", "/dashboard", "/livez", "/readyz", "/openapi.json", "/docs", "/favicon.ico"})
+OPEN_PREFIXES = ("/v2/health/", "/static/", "/samples/")
 
 
 class Access:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, request
@@ -14,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from imagequeue.errors import ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
-from imagequeue.web import exchange, headers, health, jobs, metrics, predict, stats, tfserving, tracecontext
+from imagequeue.web import exchange, headers, health, jobs, metrics, pages, predict, samples, stats, tracecontext
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins
@@ -24,14 +25,19 @@ from imagequeue.web.uploads import MemoryRequest
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 # How much of a refused body is read and thrown away, so that the client hears the reason, not a broken pipe.
 MAX_DISCARDED = 64 * 2**20
-# TensorFlow Serving's and the Open Inference Protocol's clients look for a sentence under `error`.
-PLAIN_ERRORS = ("/v1/", "/v2")
 
 
-def create_app(classifier: Classifier, access: Access | None = None, *, cors_origins: Sequence[str] = ()) -> Flask:
+def create_app(
+    classifier: Classifier,
+    access: Access | None = None,
+    *,
+    cors_origins: Sequence[str] = (),
+    samples_directory: Path | None = None,
+) -> Flask:
     """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in.
 
     access: who may ask, and how often; without it everybody may. cors_origins: whose pages may, see cors.
+    samples_directory: PNG files that the page offers to whoever has no picture at hand.
     """
     app = Flask("imagequeue.web")
     app.request_class = MemoryRequest
@@ -42,12 +48,9 @@ def create_app(classifier: Classifier, access: Access | None = None, *, cors_ori
     app.extensions["metrics"] = meters = metrics.WebMetrics(classifier)
     # First, so that what is refused later on is counted too.
     meters.watch(app)
-    app.register_blueprint(predict.blueprint)
-    app.register_blueprint(jobs.blueprint)
-    app.register_blueprint(tfserving.blueprint)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(stats.blueprint)
-    app.register_blueprint(metrics.blueprint)
+    app.extensions["samples"] = samples.Samples(samples_directory)
+    for module in (predict, jobs, health, stats, metrics, pages, samples):
+        app.register_blueprint(module.blueprint)
     app.before_request(_begin)
     allow_origins(app, cors_origins)
     if access is not None:
@@ -112,11 +115,8 @@ def _unexpected_error(error: Exception) -> Response:
 
 def _error_response(status: int, code: str, message: str) -> Response:
     _discard_body()
-    if request.path.startswith(PLAIN_ERRORS):
-        response = jsonify({"error": message})
-    else:
-        error = {"code": code, "message": message}
-        response = jsonify({"success": False, "error": error, "id": g.get("job_id") or g.request_id})
+    body = {"success": False, "error": {"code": code, "message": message}, "id": g.get("job_id") or g.request_id}
+    response = jsonify(body)
     response.status_code = status
     return response
 

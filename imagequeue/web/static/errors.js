@@ -1,0 +1,57 @@
+// What went wrong, in words for the person who has to act on it.
+
+import { size } from "./text.js";
+
+/** A failure with a sentence to show, after how many seconds a repeat may succeed (null: never), and the job's id. */
+export class Problem extends Error {
+  constructor(sentence, { retryAfter = null, id = "" } = {}) {
+    super(sentence);
+    this.retryAfter = retryAfter;
+    this.id = id;
+  }
+}
+
+const READ = "JPEG, PNG, WebP, GIF and BMP can be read.";
+
+export const tooManyBytes = (file, most) =>
+  new Problem(`Too large: the file has ${size(file.size)}, and at most ${size(most)} are taken. Make it smaller.`);
+
+export const unreadable = () => new Problem("The file cannot be read. If it is a folder, choose the images in it.");
+
+export const away = () =>
+  new Problem("The server does not answer. It may have been stopped, or the network is down.", { retryAfter: 0 });
+
+/** The problem that an answer other than 200 stands for; `body` is its JSON, or null if it has none. */
+export function refused(response, body) {
+  const { code = "", message = "" } = body?.error ?? {};
+  const header = response.headers.get("Retry-After");
+  const isTransient = [401, 429, 502, 503, 504].includes(response.status);
+  const retryAfter = isTransient ? Number(header) || 0 : null;
+  // A job's id leads to its trace; a request that was refused has none.
+  const id = ["job_failed", "deadline_exceeded", "job_lost", "cancelled"].includes(code) ? body.id : "";
+  return new Problem(SENTENCES[code] ?? (message || STATUSES[response.status] || "Something broke in the server."), { retryAfter, id });
+}
+
+const SENTENCES = {
+  bad_image: `This is not an image, or it is damaged. ${READ}`,
+  unsupported_type: `This is not an image. ${READ}`,
+  queue_full: "The queue is full: more images wait than the workers can compute soon.",
+  server_busy: "The server is busy with as many images as it can hold.",
+  no_workers: "No worker is running, so nobody can look at the image now.",
+  redis_down: "The server has lost its queue; it does not reach Redis.",
+  job_lost: "The queue was restarted and the image was lost on the way.",
+  draining: "The server is about to stop and takes nothing more.",
+  deadline_exceeded: "It took too long: no worker got to the image in time.",
+  cancelled: "Somebody has cancelled this image.",
+  job_failed: "The model failed on this image. Another try will hardly help.",
+  unauthorized: "The server asks for an API key. Give it above, and try again.",
+  too_many_requests: "Too many images in a short time.",
+};
+
+// Of an answer without words of its own, a proxy's for example.
+const STATUSES = {
+  413: "Too large: something on the way takes no file of this size.",
+  502: "The server behind the proxy does not answer.",
+  503: "The server takes nothing now.",
+  504: "It took too long.",
+};
