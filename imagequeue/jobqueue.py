@@ -132,7 +132,8 @@ class JobQueue:
     def cancel(self, job_id: str, error: ImageQueueError | None = None) -> bytes | None:
         """Give a job up, at its deadline if no other `error` says why. Returns the envelope if one was first.
 
-        A job that has a result is dropped by claim, so a result that says so is all that cancelling takes.
+        A job that has a result, or is not known, is dropped by claim: a result that says so comes first, and the job
+        is forgotten with it, so that it does not come back to life where the result is forgotten first.
         """
         error = error or DeadlineExceeded("The deadline passed before the image was classified.")
         gone = Result(id=job_id, error=error)
@@ -141,7 +142,8 @@ class JobQueue:
             pipeline = self.client.pipeline(transaction=False)
             pipeline.set(key, gone.encode(), nx=True, px=self._ttl_ms)
             pipeline.get(key)
-            is_cancelled, envelope = pipeline.execute()
+            pipeline.delete(self.key(f"job:{job_id}"))
+            is_cancelled, envelope, _ = pipeline.execute()
         return None if is_cancelled else envelope
 
     def cancel_all(self, ids: Iterable[str]) -> None:
@@ -168,13 +170,16 @@ class JobQueue:
     # The worker's side.
 
     def join(self, worker_id: str, lease_seconds: float, facts: dict[str, str | int | float]) -> None:
-        """A fresh `worker_id` takes its first lease; `facts` are shown to people."""
+        """A fresh `worker_id` takes its first lease; `facts` are shown to people. Raises Fenced if it has left."""
         pairs = [part for pair in facts.items() for part in pair]
-        self._run("heartbeat", worker_id, int(lease_seconds * 1000), "JOIN", *pairs)
+        self._beat(worker_id, lease_seconds, "JOIN", *pairs)
 
     def heartbeat(self, worker_id: str, lease_seconds: float) -> None:
         """Extend the lease. Raises Fenced if there is none to extend."""
-        if self._run("heartbeat", worker_id, int(lease_seconds * 1000), "BEAT") == b"FENCED":
+        self._beat(worker_id, lease_seconds, "BEAT")
+
+    def _beat(self, worker_id: str, lease_seconds: float, verb: str, *facts: str | int | float) -> None:
+        if self._run("heartbeat", worker_id, int(lease_seconds * 1000), verb, *facts) == b"FENCED":
             raise Fenced(f"{worker_id} has no lease.")
 
     def claim(self, worker_id: str, *, lease_seconds: float, token: str, limit: int, held: int = 0) -> list[Claimed]:

@@ -125,6 +125,13 @@ def test_a_document_that_is_not_of_the_batch_is_never_cut_off(client: redis.Redi
     assert ids_in(queue, "processing:w1") == [second.id]
 
 
+def test_what_lies_between_the_jobs_that_are_brought_stays(queue: JobQueue) -> None:
+    jobs = enqueue(queue, 3)
+    claim(queue)
+    queue.complete("w1", "t1", [(jobs[0], make_result(jobs[0])), (jobs[2], make_result(jobs[2]))])
+    assert ids_in(queue, "processing:w1") == [jobs[1].id]
+
+
 def test_it_tells_how_many_wait_suspects_too(queue: JobQueue) -> None:
     enqueue(queue)
     claim(queue)
@@ -173,6 +180,13 @@ def test_cancelling_gives_the_job_up_unless_a_result_was_first(queue: JobQueue) 
     envelope = queue.cancel(done.id)
     assert envelope is not None
     assert Result.decode(envelope).predictions[0].label == "castle"
+
+
+def test_a_cancelled_job_does_not_come_back_to_life_when_its_result_is_forgotten(queue: JobQueue) -> None:
+    (job,) = enqueue(queue)
+    queue.cancel(job.id)
+    queue.forget([job.id])
+    assert claim(queue) == []
 
 
 def test_a_result_that_comes_after_the_cancelling_is_late(queue: JobQueue) -> None:

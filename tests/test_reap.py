@@ -33,6 +33,12 @@ def test_joining_takes_a_lease_and_tells_people_who_it_is(client: redis.Redis, q
     assert client.pttl(queue.key("worker:w1")) > 0
 
 
+def test_an_id_that_was_reaped_takes_no_lease_again(queue: JobQueue) -> None:
+    reap(queue, victim="w1")
+    with pytest.raises(Fenced):
+        join(queue, "w1")
+
+
 def test_a_beat_extends_the_lease(client: redis.Redis, queue: JobQueue) -> None:
     join(queue, "w2", lease=1.0)
     queue.heartbeat("w2", 60.0)

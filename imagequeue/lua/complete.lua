@@ -15,13 +15,15 @@ local jobs, stored = (#ARGV - 3) / 3, 0
 allow_at_maxmemory()
 
 -- The batch is what the processing list begins with, in claim order: claims append, and only this script and
--- `fail` take away. If each job still carries the batch's token and the first document is the first job's, the
--- rest need not be looked at to be cut off; see the prelude for what a look costs.
+-- `fail` take away. If each job still carries the batch's token, and the first and the last document are the first
+-- and the last job's, none lies between that is not brought, and what lies between need not be looked at to be cut
+-- off; see the prelude for what a look costs.
 local is_untouched = jobs > 0 and redis.call('LLEN', processing) >= jobs
 for i = 4, #ARGV, 3 do
   is_untouched = is_untouched and redis.call('HGET', job_key(ARGV[i]), 'token') == token
 end
 is_untouched = is_untouched and head_of(redis.call('LINDEX', processing, 0)) == ARGV[4]
+  and (jobs == 1 or head_of(redis.call('LINDEX', processing, jobs - 1)) == ARGV[#ARGV - 2])
 
 for i = 4, #ARGV, 3 do
   if settle(ARGV[i], ARGV[i + 2], ARGV[i + 1], ttl_ms) then stored = stored + 1 end
