@@ -73,6 +73,8 @@ def build_worker(settings: Settings, model: models.Model, faults: Faults, metric
         "pid": os.getpid(),
         "model": model.name,
         "weights": model.weights,
+        "classes": len(model.labels),
+        "image_size": f"{model.size[0]}x{model.size[1]}",
         "runtime": model.runtime,
         "threads": settings.model_threads,
         "max_batch": settings.max_batch_size,

@@ -68,6 +68,16 @@ def decode(upload: bytes, *, size: tuple[int, int], max_bytes: int, max_pixels: 
             raise BadImage(f"The image cannot be decoded: {error}.") from error
 
 
+def as_file(pixels: bytes, *, size: tuple[int, int]) -> bytes:
+    """An image file (BMP) of uint8 RGB pixels, row by row, which `decode` gives back as they are.
+
+    size: (width, height).
+    """
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", size, pixels).save(buffer, "BMP")
+    return buffer.getvalue()
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says; itself, undecoded still, where there is nothing to turn."""
     if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:

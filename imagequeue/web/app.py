@@ -15,7 +15,19 @@ from werkzeug.exceptions import HTTPException
 from imagequeue.errors import ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
-from imagequeue.web import exchange, headers, health, jobs, metrics, pages, predict, samples, stats, tracecontext
+from imagequeue.web import (
+    exchange,
+    headers,
+    health,
+    jobs,
+    metrics,
+    pages,
+    predict,
+    samples,
+    stats,
+    tfserving,
+    tracecontext,
+)
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins
@@ -25,6 +37,8 @@ from imagequeue.web.uploads import MemoryRequest
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 # How much of a refused body is read and thrown away, so that the client hears the reason, not a broken pipe.
 MAX_DISCARDED = 64 * 2**20
+# TensorFlow Serving's and the Open Inference Protocol's clients look for a sentence under `error`.
+PLAIN_ERRORS = ("/v1/", "/v2")
 
 
 def create_app(
@@ -49,7 +63,7 @@ def create_app(
     # First, so that what is refused later on is counted too.
     meters.watch(app)
     app.extensions["samples"] = samples.Samples(samples_directory)
-    for module in (predict, jobs, health, stats, metrics, pages, samples):
+    for module in (predict, jobs, tfserving, health, stats, metrics, pages, samples):
         app.register_blueprint(module.blueprint)
     app.before_request(_begin)
     allow_origins(app, cors_origins)
@@ -115,8 +129,11 @@ def _unexpected_error(error: Exception) -> Response:
 
 def _error_response(status: int, code: str, message: str) -> Response:
     _discard_body()
-    body = {"success": False, "error": {"code": code, "message": message}, "id": g.get("job_id") or g.request_id}
-    response = jsonify(body)
+    if request.path.startswith(PLAIN_ERRORS):
+        response = jsonify({"error": message})
+    else:
+        error = {"code": code, "message": message}
+        response = jsonify({"success": False, "error": error, "id": g.get("job_id") or g.request_id})
     response.status_code = status
     return response
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from flask import current_app, g, request
 
+from imagequeue.errors import BadImage, BadRequest
 from imagequeue.events import log
+from imagequeue.job import Result
 from imagequeue.web.admission import Visit
 from imagequeue.web.classifier import Answer, Classifier
 
@@ -37,6 +39,22 @@ def classify(visit: Visit, uploads: list[bytes], *, top: int) -> list[Answer]:
         log("answered", job=answer.id, **request_fields(), **_outcome(answer))
     g.server_timing = _spans(answers)
     return answers
+
+
+def all_results(answers: Sequence[Answer], where: str) -> list[Result]:
+    """The results, for protocols in which a request succeeds or fails as a whole.
+
+    Raises the first error; BadImage as BadRequest, saying in which of the images of `where`.
+    """
+    results = []
+    for i, answer in enumerate(answers):
+        if isinstance(answer.error, BadImage):
+            raise BadRequest(f"{where}[{i}]: {answer.error.message}")
+        if answer.error is not None:
+            raise answer.error
+        assert answer.result is not None
+        results.append(answer.result)
+    return results
 
 
 def submit(visit: Visit, uploads: list[bytes], *, top: int) -> list[Answer]:

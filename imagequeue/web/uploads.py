@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import re
-from typing import IO, Any
+from typing import IO
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from imagequeue.errors import BadRequest, TooLarge, Unsupported
+from imagequeue.web.bodies import read_json
 
 # More would hold one thread and one client for longer than anybody waits.
 MAX_IMAGES = 128
@@ -51,8 +51,7 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
             request.max_content_length = max_bytes + MULTIPART_SLACK
             uploads, is_single = _from_form(request)
         elif kind == "application/json":
-            # Base64 is a third longer than what it stands for.
-            request.max_content_length = max_bytes * 4 // 3 + MULTIPART_SLACK
+            request.max_content_length = json_limit(max_bytes)
             uploads, is_single = _from_json(request.get_data(cache=False))
         elif kind.startswith("image/") or kind == "application/octet-stream":
             request.max_content_length = max_bytes
@@ -64,11 +63,21 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
             )
     except RequestEntityTooLarge as error:
         raise TooLarge(f"The upload is larger than {max_bytes} bytes.") from error
-    if len(uploads) > MAX_IMAGES:
-        raise TooLarge(f"The request has {len(uploads)} images; at most {MAX_IMAGES} are taken at once.")
+    check_count(len(uploads))
     if is_single and not uploads[0]:
         raise BadRequest(f"The request has no image: its body is empty. For example: {EXAMPLE}")
     return uploads, is_single
+
+
+def json_limit(max_bytes: int) -> int:
+    """How long a JSON body with images of `max_bytes` may be: base64 is a third longer than what it stands for."""
+    return max_bytes * 4 // 3 + MULTIPART_SLACK
+
+
+def check_count(images: int) -> None:
+    """Raises TooLarge if a request has more images than are taken at once."""
+    if images > MAX_IMAGES:
+        raise TooLarge(f"The request has {images} images; at most {MAX_IMAGES} are taken at once.")
 
 
 def _from_form(request: Request) -> tuple[list[bytes], bool]:
@@ -87,13 +96,7 @@ def _from_form(request: Request) -> tuple[list[bytes], bool]:
 
 
 def _from_json(body: bytes) -> tuple[list[bytes], bool]:
-    try:
-        document: Any = json.loads(body)
-    # RecursionError: a few kilobytes of brackets are enough.
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is no JSON: {error}.") from error
-    if not isinstance(document, dict):
-        raise BadRequest('The JSON is no object; send {"image": "<base64>"} or {"images": ["<base64>", …]}.')
+    document = read_json(body)
     if "image" in document:
         return [from_base64(document["image"], "image")], True
     images = document.get("images")

@@ -62,8 +62,17 @@ class Service:
         commands = JobQueue(connect(self.redis_url, name="worker:commands"))
         bell = Doorbell(connect(self.redis_url, name="worker:bell", answer_seconds=5, repeats=0), commands, seconds=0.1)
         heart = JobQueue(connect(self.redis_url, name="worker:heartbeat"))
-        lease = Lease(heart, seconds=5.0, facts={"host": "test", "model": "null", "max_batch": 8})
         model = load("null", weights="random", labels="imagenet", size=SIZE, preprocessing="auto", threads=1)
+        facts: dict[str, str | int | float] = {
+            "host": "test",
+            "model": model.name,
+            "weights": model.weights,
+            "classes": len(model.labels),
+            "image_size": f"{SIZE[0]}x{SIZE[1]}",
+            "runtime": model.runtime,
+            "max_batch": 8,
+        }
+        lease = Lease(heart, seconds=5.0, facts=facts)
         worker = Worker(commands, bell, lease, model, max_batch=8, max_crashes=2, reap_interval=0.2)
         thread = threading.Thread(target=worker.run)
         thread.start()

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.support.inprocess import Service
-from tests.support.redisserver import RedisServer
+from tests.support.redisserver import RedisServer, binaries
 
 
 @pytest.fixture
@@ -24,3 +24,16 @@ def make_service(each_redis: RedisServer, client: redis.Redis) -> Iterator[Calla
     yield make
     for service in services:
         service.stop()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """One service, with a worker, for all tests of a module that only ask and leave nothing behind."""
+    found = binaries()
+    if not found:
+        pytest.skip("no redis-server")
+    server = RedisServer(next(iter(found.values()))).start()
+    shared = Service(server.url)
+    yield shared
+    shared.stop()
+    server.remove()

@@ -1,0 +1,119 @@
+"""TensorFlow Serving's REST API, for clients that were written for it.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest. Errors are `{"error": "…"}`; see app.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from imagequeue.errors import BadRequest
+from imagequeue.job import Result
+from imagequeue.web import exchange
+from imagequeue.web.bodies import read_body, read_json
+from imagequeue.web.instances import read_examples, read_instances
+from imagequeue.web.predict import read_top
+from imagequeue.web.served import VERSION, ServedModel, distribution, model_named
+from imagequeue.web.uploads import json_limit
+
+# The first takes image files, the second what most Keras models take; a request is served by its form, not its name.
+FILES_SIGNATURE, TENSOR_SIGNATURE = "serving_default", "serving_tensor"
+
+blueprint = Blueprint("tfserving", __name__, url_prefix="/v1/models")
+
+
+@blueprint.get("/<name>")
+@blueprint.get("/<name>/versions/<version>")
+def status(name: str, version: str | None = None) -> Response:
+    """The state of a model's versions, of which there is one."""
+    model_named(name, version)
+    state = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    return jsonify({"model_version_status": [state]})
+
+
+@blueprint.get("/<name>/metadata")
+@blueprint.get("/<name>/versions/<version>/metadata")
+def metadata(name: str, version: str | None = None) -> Response:
+    """The model's signatures: names, types and shapes of what it takes and gives."""
+    model = model_named(name, version)
+    signatures = {"signature_def": _signatures(model)}
+    return jsonify(
+        {
+            "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
+            "metadata": {"signature_def": signatures},
+        }
+    )
+
+
+@blueprint.post("/<name>:predict")
+@blueprint.post("/<name>/versions/<version>:predict")
+def predict(name: str, version: str | None = None) -> Response:
+    """Classify images given as `instances` or `inputs`: the probability of each class, for files the best one too."""
+    model = model_named(name, version)
+    with exchange.admit() as visit:
+        document = _read_document()
+        instances = read_instances(document)
+        answers = exchange.classify(visit, instances.files, top=model.classes)
+    results = exchange.all_results(answers, "inputs" if instances.is_columnar else "instances")
+    probabilities = [distribution(result) for result in results]
+    if instances.is_tensor:
+        rows: list[Any] = probabilities
+        columns: Any = probabilities
+    else:
+        classes = [result.predictions[0].index for result in results]
+        rows = [{"probabilities": p, "classes": c} for p, c in zip(probabilities, classes, strict=True)]
+        columns = {"probabilities": probabilities, "classes": classes}
+    return _answer({"outputs": columns} if instances.is_columnar else {"predictions": rows}, results)
+
+
+@blueprint.post("/<name>:classify")
+@blueprint.post("/<name>/versions/<version>:classify")
+def classify(name: str, version: str | None = None) -> Response:
+    """Classify the image in each of `examples`: pairs of label and score, best first, as many as `top` says."""
+    model_named(name, version)
+    top = read_top(request.args.get("top"))
+    with exchange.admit() as visit:
+        answers = exchange.classify(visit, read_examples(_read_document()), top=top)
+    results = exchange.all_results(answers, "examples")
+    pairs = [[[p.label, p.probability] for p in result.predictions] for result in results]
+    return _answer({"results": pairs}, results)
+
+
+def _read_document() -> dict[str, Any]:
+    document = read_json(read_body(request, json_limit(exchange.classifier().max_upload_bytes)))
+    signature = document.get("signature_name", "")
+    if signature not in ("", FILES_SIGNATURE, TENSOR_SIGNATURE):
+        raise BadRequest(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')
+    return document
+
+
+def _answer(body: dict[str, Any], results: list[Result]) -> Response:
+    if any(result.facts.get("weights") == "random" for result in results):
+        # One more key, that clients pass over: the numbers of a model that has learnt nothing are no answer.
+        body["weights"] = "random"
+    return jsonify(body)
+
+
+def _signatures(model: ServedModel) -> dict[str, Any]:
+    width, height = model.size
+    probabilities = _tensor("probabilities", "DT_FLOAT", -1, model.classes)
+    return {
+        FILES_SIGNATURE: _signature(
+            {"image_bytes": _tensor("image_bytes", "DT_STRING", -1)},
+            {"classes": _tensor("classes", "DT_INT64", -1), "probabilities": probabilities},
+        ),
+        TENSOR_SIGNATURE: _signature(
+            {"image": _tensor("image", "DT_FLOAT", -1, height, width, 3)}, {"probabilities": probabilities}
+        ),
+    }
+
+
+def _signature(inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
+    return {"inputs": inputs, "outputs": outputs, "method_name": "tensorflow/serving/predict"}
+
+
+def _tensor(name: str, dtype: str, *shape: int) -> dict[str, Any]:
+    dimensions = [{"size": str(size), "name": ""} for size in shape]
+    return {"dtype": dtype, "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": f"{name}:0"}
