@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import imagequeue
 from scripts.settings_page import PAGE, page
 from settings import table
 
@@ -40,3 +41,8 @@ def test_every_script_of_the_queue_has_its_paragraph_in_the_protocol() -> None:
     for script in (ROOT / "imagequeue" / "lua").glob("*.lua"):
         if script.stem != "prelude":
             assert f"**{script.stem}**" in text, script.stem
+
+
+def test_the_package_tells_the_version_that_it_is_published_as() -> None:
+    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert imagequeue.__version__ == version

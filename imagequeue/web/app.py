@@ -27,6 +27,7 @@ from imagequeue.web import (
     stats,
     tfserving,
     tracecontext,
+    v2,
 )
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
@@ -63,7 +64,7 @@ def create_app(
     # First, so that what is refused later on is counted too.
     meters.watch(app)
     app.extensions["samples"] = samples.Samples(samples_directory)
-    for module in (predict, jobs, tfserving, health, stats, metrics, pages, samples):
+    for module in (predict, jobs, tfserving, v2, health, stats, metrics, pages, samples):
         app.register_blueprint(module.blueprint)
     app.before_request(_begin)
     allow_origins(app, cors_origins)
