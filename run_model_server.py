@@ -22,7 +22,6 @@ from imagequeue.faults import Faults
 from imagequeue.fleet import Fleet
 from imagequeue.jobqueue import Doorbell, JobQueue
 from imagequeue.lease import Lease, owner_name
-from imagequeue.warmup import warm_up
 from imagequeue.worker import Worker
 from imagequeue.workermetrics import WorkerMetrics
 from settings import Settings, help_text, load_or_exit
@@ -30,8 +29,7 @@ from settings import Settings, help_text, load_or_exit
 DOORBELL_SECONDS = 1.0
 
 
-def load_model(settings: Settings) -> tuple[models.Model, int]:
-    """The warm model, and the most images to give it at once."""
+def load_model(settings: Settings) -> models.Model:
     with logutil.native_output_logged("runtime"):
         model = models.load(
             settings.model,
@@ -40,14 +38,10 @@ def load_model(settings: Settings) -> tuple[models.Model, int]:
             size=settings.image_size,
             preprocessing=settings.model_preprocessing,
             threads=settings.model_threads,
-            runtime=settings.runtime,
-            precision=settings.precision,
-            calibration=settings.calibration_images,
         )
-        model, max_batch = warm_up(model, settings.max_batch_size)
+        seconds = models.warm_up(model, settings.max_batch_size)
     if model.weights == "random":
         logutil.warn("random_weights", advice="the labels mean nothing; set MODEL_WEIGHTS")
-    seconds = model.seconds_for(max_batch)
     if seconds > settings.lease_seconds / 2:
         logutil.warn("lease_short", lease=settings.lease_seconds, batch_takes=round(seconds, 1))
     logutil.log(
@@ -55,19 +49,14 @@ def load_model(settings: Settings) -> tuple[models.Model, int]:
         model=model.name,
         weights=model.weights,
         runtime=model.runtime,
-        runtime_is="chosen" if settings.runtime == "auto" else "set",
-        precision=model.precision,
         threads=settings.model_threads,
-        batch=max_batch,
-        batch_is="set" if settings.max_batch_size else "measured",
-        images_per_s=" ".join(f"{n}:{n / pace:.1f}" for n, pace in model.paces.items()),
+        batch=settings.max_batch_size,
+        batch_ms=round(seconds * 1000, 1),
     )
-    return model, max_batch
+    return model
 
 
-def build_worker(
-    settings: Settings, model: models.Model, max_batch: int, faults: Faults, metrics: WorkerMetrics
-) -> Worker:
+def build_worker(settings: Settings, model: models.Model, faults: Faults, metrics: WorkerMetrics) -> Worker:
     def queue(role: str, answer_seconds: float = 10.0) -> JobQueue:
         # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
         client = connect(
@@ -87,16 +76,15 @@ def build_worker(
         "classes": len(model.labels),
         "image_size": f"{model.size[0]}x{model.size[1]}",
         "runtime": model.runtime,
-        "precision": model.precision,
         "threads": settings.model_threads,
-        "max_batch": max_batch,
+        "max_batch": settings.max_batch_size,
     }
     return Worker(
         commands,
         Doorbell(queue("doorbell", DOORBELL_SECONDS + 2).client, commands, seconds=DOORBELL_SECONDS),
         Lease(queue("heartbeat", min(3.0, settings.lease_seconds / 3)), seconds=settings.lease_seconds, facts=facts),
         model,
-        max_batch=max_batch,
+        max_batch=settings.max_batch_size,
         max_crashes=settings.max_crashes,
         reap_interval=min(3.0, settings.lease_seconds / 3),
         at=faults.at,
@@ -120,8 +108,7 @@ def on_stop_signals(drain: Callable[[], None]) -> None:
 def run_one(settings: Settings) -> None:
     faults = Faults(os.environ.get("TEST_FAULTS", ""))
     metrics = WorkerMetrics()
-    model, max_batch = load_model(settings)
-    worker = build_worker(settings, faults.in_model(model), max_batch, faults, metrics)
+    worker = build_worker(settings, faults.in_model(load_model(settings)), faults, metrics)
     if settings.metrics_port:
         metrics.serve(settings.metrics_host, settings.metrics_port)
     on_stop_signals(worker.drain)

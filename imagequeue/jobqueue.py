@@ -38,11 +38,10 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Completed:
-    """How many results were the first for their job, how many jobs wait now, and how many suspects."""
+    """How many results were the first for their job, and how many jobs wait now, suspects too."""
 
     stored: int
     waiting: int
-    suspects: int
 
 
 @dataclass(frozen=True)

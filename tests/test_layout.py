@@ -25,8 +25,6 @@ LAYERS = {
     "overview": 3,
     "runtimes": 3,
     "model": 4,
-    "warmup": 5,
-    "batch": 5,
     "worker": 5,
     "metrics": 4,
     "workermetrics": 6,

@@ -33,7 +33,7 @@ class Samples:
             small = image.convert("RGB")
         small.thumbnail(THUMBNAIL_SIZE)
         buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=75)
+        small.save(buffer, "WEBP", quality=60)
         return buffer.getvalue()
 
 

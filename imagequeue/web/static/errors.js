@@ -13,10 +13,12 @@ export class Problem extends Error {
 
 const READ = "JPEG, PNG, WebP, GIF and BMP can be read.";
 
-export const tooManyBytes = (file, most) =>
-  new Problem(`Too large: the file has ${size(file.size)}, and at most ${size(most)} are taken. Make it smaller.`);
+export function tooManyBytes(file, most) {
+  const has = size(file.size) === size(most) ? "a little more" : size(file.size);
+  return new Problem(`Too large: files of up to ${size(most)} are taken, and this one has ${has}.`);
+}
 
-export const unreadable = () => new Problem("The file cannot be read. If it is a folder, choose the images in it.");
+export const unreadable = () => new Problem("The file is empty, or cannot be read. If it is a folder, choose the images in it.");
 
 export const away = () =>
   new Problem("The server does not answer. It may have been stopped, or the network is down.", { retryAfter: 0 });
@@ -44,7 +46,7 @@ const SENTENCES = {
   deadline_exceeded: "It took too long: no worker got to the image in time.",
   cancelled: "Somebody has cancelled this image.",
   job_failed: "The model failed on this image. Another try will hardly help.",
-  unauthorized: "The server asks for an API key. Give it above, and try again.",
+  unauthorized: "The server asks for an API key. Give it above.",
   too_many_requests: "Too many images in a short time.",
 };
 

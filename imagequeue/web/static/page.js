@@ -10,7 +10,7 @@ import { showTimes } from "./timing.js";
 const AT_A_TIME = 4;
 const MOST_AT_ONCE = 100;
 
-const { predict, stats, jobs, maxBytes } = document.body.dataset;
+const { predict, jobs, maxBytes } = document.body.dataset;
 const $ = (id) => document.getElementById(id);
 const cards = new Set();
 const waiting = [];
@@ -82,7 +82,7 @@ function sendMore() {
   while (running < AT_A_TIME && waiting.length) {
     const card = waiting.shift();
     running += 1;
-    classify(card.file)
+    classify(card)
       .then((answer) => showAnswer(card, answer), (problem) => showProblem(card, problem))
       .finally(() => {
         running -= 1;
@@ -92,9 +92,9 @@ function sendMore() {
 }
 
 /** Resolves to the answer's body, its Server-Timing and the whole duration in ms; rejects with a Problem. */
-async function classify(file) {
+async function classify({ file, readable }) {
   if (file.size > Number(maxBytes)) throw tooManyBytes(file, Number(maxBytes));
-  await file.slice(0, 1).arrayBuffer().catch(() => { throw unreadable(); });
+  if (!(await readable.catch(() => false))) throw unreadable();
   const form = new FormData();
   form.append("image", file);
   const started = performance.now();
@@ -111,8 +111,10 @@ function makeCard(file, path) {
   const find = (selector) => element.querySelector(selector);
   const card = { element, file, find, url: URL.createObjectURL(file), timer: 0 };
   const image = find("img");
-  image.src = card.url;
-  image.addEventListener("error", () => element.classList.add("blind"));
+  const hide = () => element.classList.add("blind");
+  image.addEventListener("error", hide);
+  card.readable = file.slice(0, 1).arrayBuffer().then(() => { image.src = card.url; return file.size > 0; });
+  card.readable.catch(hide);
   find(".file").textContent = file.name;
   find("code").textContent = curlLine(path, new URL(predict, location.href));
   find(".copy").addEventListener("click", async (event) => {
@@ -228,16 +230,6 @@ $("clear").addEventListener("click", () => {
   $("choose").focus();
 });
 
-// Before the first image: whether the weights are random, so that nobody is surprised.
-
-async function lookAtWorkers() {
-  try {
-    const { workers = [] } = await (await authorized(stats)).json();
-    $("banner").hidden = !workers.some((worker) => worker.weights === "random");
-  } catch {
-    // The first image will tell that the server is away.
-  }
-}
-
-onKey(lookAtWorkers);
-lookAtWorkers();
+onKey(() => {
+  for (const button of document.querySelectorAll(".retry:enabled")) if (!button.hidden) button.click();
+});

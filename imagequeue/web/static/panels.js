@@ -79,7 +79,7 @@ export function showWorkers(list, workers, before, now) {
       const head = make("div", "worker-head");
       head.append(make("strong", "", worker.host), make("span", "mono", `pid ${worker.pid}`));
       const chips = make("div", "chips");
-      chips.append(make("span", "chip", worker.model), make("span", "chip", worker.runtime));
+      for (const fact of new Set([worker.model, worker.runtime])) chips.append(make("span", "chip", fact));
       if (worker.weights === "random") chips.append(make("span", "chip bad", "random weights"));
       // How long a lease is, nobody says; what was left of it just after a heartbeat does.
       longest.set(worker.id, Math.max(longest.get(worker.id) ?? 0, worker.lease_left));
