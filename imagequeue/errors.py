@@ -6,6 +6,7 @@
     ├── ClientError                   the request is at fault: the same request will fail again
     │   ├── BadRequest        400
     │   ├── NotFound          404
+    │   ├── TooSlow           408
     │   ├── Cancelled         409     somebody gave the job up: DELETE /jobs/<id>
     │   ├── TooLarge          413
     │   ├── Unsupported       415
@@ -69,6 +70,11 @@ class NotFound(ClientError):
 class Cancelled(ClientError):
     status = 409
     code = "cancelled"
+
+
+class TooSlow(ClientError):
+    status = 408
+    code = "too_slow"
 
 
 class TooLarge(ClientError):

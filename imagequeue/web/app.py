@@ -32,6 +32,7 @@ from imagequeue.web import (
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins
+from imagequeue.web.pace import PacedSocket
 from imagequeue.web.recent import Recent
 from imagequeue.web.uploads import MemoryRequest
 
@@ -142,6 +143,9 @@ def _error_response(status: int, code: str, message: str) -> Response:
 def _discard_body() -> None:
     """Read what the client still sends: a server that closes on it resets the connection, answer and all."""
     stream = request.environ.get("wsgi.input")
+    connection = request.environ.get("gunicorn.socket")
+    if isinstance(connection, PacedSocket):
+        connection.hurry()
     left = MAX_DISCARDED
     try:
         while stream is not None and left > 0 and (chunk := stream.read(min(left, 64 * 1024))):

@@ -10,21 +10,23 @@ import zlib
 from typing import Any
 
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from imagequeue.errors import BadRequest, TooLarge, Unsupported
+from imagequeue.errors import BadRequest, TooLarge, TooSlow, Unsupported
 
 # Tells zlib to find out by itself whether gzip or zlib wraps the data.
 _ANY_WRAPPER = 32 + zlib.MAX_WBITS
 
 
 def read_body(request: Request, limit: int) -> bytes:
-    """At most `limit` bytes, before they are unpacked and after. Raises TooLarge, BadRequest, Unsupported."""
+    """At most `limit` bytes, before they are unpacked and after. Raises TooLarge, TooSlow, BadRequest, Unsupported."""
     request.max_content_length = limit
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
         raise TooLarge(f"The body is larger than {limit} bytes.") from error
+    except (ClientDisconnected, TimeoutError) as error:
+        raise TooSlow("The body broke off, or came too slowly.") from error
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
         return body

@@ -17,7 +17,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from imagequeue.events import log
+from imagequeue.web.pace import PacedWorker
 
+REFUSING_THREADS = 32
 TRIM_SECONDS = 2.0
 
 
@@ -89,8 +91,9 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         self._options: dict[str, Any] = {
             "bind": address,
             "workers": processes,
-            "worker_class": "gthread",
-            "threads": threads,
+            "worker_class": PacedWorker,
+            # Those on top refuse: a client that is refused in the middle of its upload is listened to for a moment.
+            "threads": threads + REFUSING_THREADS,
             # Connections that are kept alive wait in a selector and cost no thread.
             "worker_connections": threads + 4096,
             "keepalive": 65,

@@ -12,9 +12,9 @@ import re
 from typing import IO
 
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from imagequeue.errors import BadRequest, TooLarge, Unsupported
+from imagequeue.errors import BadRequest, TooLarge, TooSlow, Unsupported
 from imagequeue.web.bodies import read_json
 
 # More would hold one thread and one client for longer than anybody waits.
@@ -43,7 +43,7 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
     """The image files of a request, and whether it asked for one answer (True) or for a list.
 
     max_bytes: the most bytes that the images of a request may have together.
-    Raises BadRequest, TooLarge, Unsupported.
+    Raises BadRequest, TooLarge, TooSlow, Unsupported.
     """
     kind = request.mimetype
     try:
@@ -63,6 +63,8 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
             )
     except RequestEntityTooLarge as error:
         raise TooLarge(f"The upload is larger than {max_bytes} bytes.") from error
+    except (ClientDisconnected, TimeoutError) as error:
+        raise TooSlow("The upload broke off, or came too slowly.") from error
     check_count(len(uploads))
     if is_single and not uploads[0]:
         raise BadRequest(f"The request has no image: its body is empty. For example: {EXAMPLE}")

@@ -1,0 +1,160 @@
+"""Slow clients: no number of them keeps another from being served."""
+
+from __future__ import annotations
+
+import io
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+
+from imagequeue.web import pace
+from imagequeue.web.pace import PacedSocket
+from tests.support.inprocess import Service
+from tests.support.pictures import picture
+from tests.support.redisserver import RedisServer
+from tests.support.system import System
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[PacedSocket, socket.socket]]:
+    near, far = socket.socketpair()
+    paced = PacedSocket.over(near)
+    with paced, far:
+        yield paced, far
+
+
+def test_bytes_that_come_in_time_come(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, far = pair
+    far.sendall(b"abc")
+    assert paced.recv(10) == b"abc"
+    far.close()
+    assert paced.recv(10) == b""
+
+
+def test_patience_ends_whether_nothing_comes_or_a_little(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE", 0.1)
+    monkeypatch.setattr(pace, "LEAST_RATE", 10**9)
+    paced, far = pair
+    with pytest.raises(TimeoutError):
+        paced.recv(10)
+    paced.restart()
+
+    def trickle() -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            far.sendall(b"x")
+            paced.recv(1)
+
+    with pytest.raises(TimeoutError):
+        trickle()
+
+
+def test_a_client_that_keeps_the_least_rate_may_take_as_long_as_it_needs(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE", 0.05)
+    paced, far = pair
+    end = time.monotonic() + 5 * pace.PATIENCE
+    while time.monotonic() < end:
+        far.sendall(bytes(pace.LEAST_RATE))
+        paced.recv(pace.LEAST_RATE)
+
+
+def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "GAP_SECONDS", 0.05)
+    paced, far = pair
+    far.sendall(b"abc")
+    paced.hurry()
+    assert paced.recv(10) == b"abc"
+    with pytest.raises(TimeoutError):
+        paced.recv(10)
+    far.sendall(b"too late")
+    with pytest.raises(TimeoutError):
+        paced.recv(10)
+
+
+def test_an_answer_that_is_not_taken_is_a_broken_pipe(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SEND_SECONDS", 0.05)
+    with pytest.raises(BrokenPipeError):
+        pair[0].sendall(bytes(50_000_000))
+
+
+@pytest.fixture
+def system(make_redis: Callable[..., RedisServer], make_system: Callable[..., System]) -> System:
+    """A server of few threads: four requests may wait."""
+    return make_system(make_redis(), WEB_THREADS=12).start()
+
+
+def connect(system: System) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(system.url.rsplit(":", 1)[1])), timeout=20)
+    return connection
+
+
+@pytest.mark.parametrize("start", [b"", b"POST /pred", HEAD + b"x"], ids=["silent", "in the head", "in the body"])
+def test_hundreds_of_clients_that_stop_somewhere_do_not_stop_the_probes(start: bytes, system: System) -> None:
+    with ExitStack() as slow:
+        for _ in range(200):
+            slow.enter_context(connect(system)).sendall(start)
+        assert requests.get(f"{system.url}/livez", timeout=9).status_code == 200
+        assert requests.get(f"{system.url}/readyz", timeout=9).status_code == 200
+        if start != HEAD + b"x":
+            assert system.predict(picture(1)).status_code == 200
+
+
+def test_clients_that_do_not_hang_up_do_not_stop_the_others(system: System) -> None:
+    with ExitStack() as lingering:
+        for _ in range(30):
+            lingering.enter_context(connect(system)).sendall(b"NONSENSE\r\n\r\n")
+        assert requests.get(f"{system.url}/livez", timeout=9).status_code == 200
+
+
+def test_a_head_in_pieces_and_two_requests_in_one_piece_are_both_served(system: System) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(system) as connection:
+        for start in range(0, len(request), 7):
+            connection.sendall(request[start : start + 7])
+            time.sleep(0.01)
+        assert b"200 OK" in connection.recv(65536)
+        connection.sendall(request + request)
+        answers = b""
+        while answers.count(b'{"status":"alive"}') < 2:
+            received = connection.recv(65536)
+            assert received, answers
+            answers += received
+        assert answers.count(b"200 OK") == 2
+
+
+def test_a_body_that_comes_too_slowly_is_408(make_service: Callable[..., Service]) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: object = None) -> bytes:
+            raise TimeoutError("The request came too slowly.")
+
+        readinto = read1 = read  # type: ignore[assignment]
+
+    service = make_service(with_worker=False)
+    for kind in ("image/png", "application/json", "multipart/form-data; boundary=b"):
+        answer = service.client.post("/predict", input_stream=Slow(bytes(1000)), content_length=1000, content_type=kind)
+        assert (answer.status_code, answer.json["error"]["code"]) == (408, "too_slow"), kind
+
+
+def test_the_server_ends_although_somebody_has_not_finished_asking(system: System, tmp_path: Path) -> None:
+    with connect(system) as connection:
+        connection.sendall(b"POST /pred")
+        assert requests.get(f"{system.url}/livez", timeout=9).status_code == 200
+        system.webs[0].signal(signal.SIGTERM)
+        # Gunicorn's patience with what is in flight is 35 s.
+        assert system.webs[0].wait(20) == 0
