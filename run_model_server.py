@@ -22,6 +22,7 @@ from imagequeue.faults import Faults
 from imagequeue.fleet import Fleet
 from imagequeue.jobqueue import Doorbell, JobQueue
 from imagequeue.lease import Lease, owner_name
+from imagequeue.warmup import warm_up
 from imagequeue.worker import Worker
 from imagequeue.workermetrics import WorkerMetrics
 from settings import Settings, help_text, load_or_exit
@@ -29,7 +30,8 @@ from settings import Settings, help_text, load_or_exit
 DOORBELL_SECONDS = 1.0
 
 
-def load_model(settings: Settings) -> models.Model:
+def load_model(settings: Settings) -> tuple[models.Model, int]:
+    """The warm model, and the most images to give it at once."""
     with logutil.native_output_logged("runtime"):
         model = models.load(
             settings.model,
@@ -38,10 +40,14 @@ def load_model(settings: Settings) -> models.Model:
             size=settings.image_size,
             preprocessing=settings.model_preprocessing,
             threads=settings.model_threads,
+            runtime=settings.runtime,
+            precision=settings.precision,
+            calibration=settings.calibration_images,
         )
-        seconds = models.warm_up(model, settings.max_batch_size)
+        model, max_batch = warm_up(model, settings.max_batch_size)
     if model.weights == "random":
         logutil.warn("random_weights", advice="the labels mean nothing; set MODEL_WEIGHTS")
+    seconds = model.seconds_for(max_batch)
     if seconds > settings.lease_seconds / 2:
         logutil.warn("lease_short", lease=settings.lease_seconds, batch_takes=round(seconds, 1))
     logutil.log(
@@ -49,14 +55,19 @@ def load_model(settings: Settings) -> models.Model:
         model=model.name,
         weights=model.weights,
         runtime=model.runtime,
+        runtime_is="chosen" if settings.runtime == "auto" else "set",
+        precision=model.precision,
         threads=settings.model_threads,
-        batch=settings.max_batch_size,
-        batch_ms=round(seconds * 1000, 1),
+        batch=max_batch,
+        batch_is="set" if settings.max_batch_size else "measured",
+        images_per_s=" ".join(f"{n}:{n / pace:.1f}" for n, pace in model.paces.items()),
     )
-    return model
+    return model, max_batch
 
 
-def build_worker(settings: Settings, model: models.Model, faults: Faults, metrics: WorkerMetrics) -> Worker:
+def build_worker(
+    settings: Settings, model: models.Model, max_batch: int, faults: Faults, metrics: WorkerMetrics
+) -> Worker:
     def queue(role: str, answer_seconds: float = 10.0) -> JobQueue:
         # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
         client = connect(
@@ -76,15 +87,16 @@ def build_worker(settings: Settings, model: models.Model, faults: Faults, metric
         "classes": len(model.labels),
         "image_size": f"{model.size[0]}x{model.size[1]}",
         "runtime": model.runtime,
+        "precision": model.precision,
         "threads": settings.model_threads,
-        "max_batch": settings.max_batch_size,
+        "max_batch": max_batch,
     }
     return Worker(
         commands,
         Doorbell(queue("doorbell", DOORBELL_SECONDS + 2).client, commands, seconds=DOORBELL_SECONDS),
         Lease(queue("heartbeat", min(3.0, settings.lease_seconds / 3)), seconds=settings.lease_seconds, facts=facts),
         model,
-        max_batch=settings.max_batch_size,
+        max_batch=max_batch,
         max_crashes=settings.max_crashes,
         reap_interval=min(3.0, settings.lease_seconds / 3),
         at=faults.at,
@@ -108,7 +120,8 @@ def on_stop_signals(drain: Callable[[], None]) -> None:
 def run_one(settings: Settings) -> None:
     faults = Faults(os.environ.get("TEST_FAULTS", ""))
     metrics = WorkerMetrics()
-    worker = build_worker(settings, faults.in_model(load_model(settings)), faults, metrics)
+    model, max_batch = load_model(settings)
+    worker = build_worker(settings, faults.in_model(model), max_batch, faults, metrics)
     if settings.metrics_port:
         metrics.serve(settings.metrics_host, settings.metrics_port)
     on_stop_signals(worker.drain)

@@ -66,6 +66,15 @@ def _seconds(least: float) -> Callable[[str], float]:
     return cast
 
 
+def _batch_size(value: str) -> int | None:
+    if value.lower() == "auto":
+        return None
+    try:
+        return _count(1)(value)
+    except ValueError as error:
+        raise ValueError(f"auto, or {error}") from None
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def cast(value: str) -> str:
         if value.lower() not in words:
@@ -207,7 +216,20 @@ class Settings:
     model_threads: int = _setting(
         cpus.available, _count(1), "processors that one worker's model uses", shown="the cgroup's quota"
     )
-    max_batch_size: int = _setting(32, _count(1), "images that a worker claims together")
+    runtime: str = _setting(
+        "auto",
+        _one_of("auto", "tensorflow", "openvino"),
+        "`auto`: TensorFlow on a GPU, else OpenVINO where it is installed, else TensorFlow",
+    )
+    precision: str = _setting(
+        "float32",
+        _one_of("float32", "bfloat16", "int8"),
+        "bfloat16 and int8 are faster and change probabilities; docs/internals.md says how much",
+    )
+    calibration_images: str = _setting("", _text, "for int8: a folder of images such as the model will see")
+    max_batch_size: int | None = _setting(
+        None, _batch_size, "images computed together; `auto` measures which size is best", shown="auto"
+    )
     lease_seconds: float = _setting(
         15.0, _seconds(0.3), "how long a silent worker keeps its jobs; longer than its largest batch takes"
     )

@@ -38,10 +38,11 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Completed:
-    """How many results were the first for their job, and how many jobs wait now, suspects too."""
+    """How many results were the first for their job, how many jobs wait now, and how many suspects."""
 
     stored: int
     waiting: int
+    suspects: int
 
 
 @dataclass(frozen=True)

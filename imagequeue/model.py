@@ -12,17 +12,17 @@ import os
 import re
 import socket
 import tempfile
-import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from imagequeue import runtimes
 from imagequeue.errors import ConfigurationError, WeightsMissing
 from imagequeue.events import warn
 from imagequeue.job import Prediction
@@ -39,14 +39,17 @@ class Model:
 
     weights: "imagenet", "random", or the name of the file they came from.
     size: (width, height) in pixels. labels: one for each output. predict: see runtimes.
+    paces: seconds that it takes for a batch of so many images, for each power of two that it was warmed for.
     """
 
     name: str
     weights: str
     runtime: str
+    precision: str
     size: tuple[int, int]
     labels: tuple[str, ...]
     predict: Predict
+    paces: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def pixel_bytes(self) -> int:
@@ -58,17 +61,20 @@ class Model:
         width, height = self.size
         return np.frombuffer(b"".join(images), dtype=np.uint8).reshape(-1, height, width, 3)
 
-    def classify(self, images: Sequence[bytes], tops: Sequence[int]) -> list[tuple[Prediction, ...]]:
-        """For each image's pixels its predictions, best first, as many as `tops` asks for it.
+    def classify(self, pixels: Pixels, tops: Sequence[int]) -> list[tuple[Prediction, ...]]:
+        """For each image of a batch its predictions, best first, as many as `tops` asks for it.
 
         Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed.
         """
-        pixels = self.batch_of(images)
         parts, start = [], 0
-        for size in warm_sizes(len(images)):
+        for size in warm_sizes(len(pixels)):
             parts.append(self.predict(pixels[start : start + size]))
             start += size
         return [self._best(row, top) for row, top in zip(np.concatenate(parts), tops, strict=True)]
+
+    def seconds_for(self, count: int) -> float:
+        """How long `classify` will take for so many images, by the pace that was measured; 0 if none was."""
+        return sum(self.paces.get(size, 0.0) for size in warm_sizes(count))
 
     def _best(self, probabilities: Probabilities, top: int) -> tuple[Prediction, ...]:
         top = min(top, len(self.labels))
@@ -86,37 +92,39 @@ def warm_sizes(count: int) -> list[int]:
     return [1 << bit for bit in range(count.bit_length() - 1, -1, -1) if count >> bit & 1]
 
 
-def warm_up(model: Model, max_batch: int) -> float:
-    """Run every batch size that `classify` will use; returns the seconds that the largest took, once warm."""
-    seconds = 0.0
-    for bit in range(max_batch.bit_length()):
-        blank = np.zeros((1 << bit, model.size[1], model.size[0], 3), np.uint8)
-        model.predict(blank)
-        started = time.perf_counter()
-        model.predict(blank)
-        seconds = time.perf_counter() - started
-    return seconds
-
-
-def load(name: str, *, weights: str, labels: str, size: tuple[int, int], preprocessing: str, threads: int) -> Model:
+def load(
+    name: str,
+    *,
+    weights: str,
+    labels: str,
+    size: tuple[int, int],
+    preprocessing: str,
+    threads: int,
+    runtime: str = "auto",
+    precision: str = "float32",
+    calibration: str = "",
+) -> Model:
     """Build the model that the settings name.
 
     name: `null`, an application of Keras in any case (`resnet50`), or the path of a `.keras` file.
     weights: `imagenet`, `random`, or a file (`.h5`, `.weights.h5`, `.keras`); a `.keras` model has its own.
     labels: `imagenet`, or a text file with one label a line.
     size: (width, height) that the web servers send. preprocessing: `auto`, `none`, or an application's name.
+    runtime, precision, calibration: see runtimes.choose and runtimes.
     Raises WeightsMissing, and ConfigurationError for what does not fit together.
     """
     if name == "null":
         names = tuple(f"null_{i}" for i in range(NULL_CLASSES))
-        return Model(name, "none", "null", size, names, _null_predict)
-    runtime = importlib.import_module("imagequeue.runtimes.tensorflow")
-    runtime.prepare(threads)
+        return Model(name, "none", "null", "none", size, names, _null_predict)
+    chosen = runtimes.choose(runtime, precision)
+    engine = importlib.import_module(f"imagequeue.runtimes.{chosen}")
+    engine.prepare(threads, precision)
     keras_model, source, preprocess = _keras_model(name, weights, preprocessing)
     _check_shapes(keras_model, name, size)
-    predict: Predict = runtime.compile_model(keras_model, preprocess, size)
     names = _labels(labels, int(keras_model.output_shape[-1]), must_have=weights != "random")
-    return Model(Path(name).stem, source, "tensorflow", size, names, predict)
+    plan = runtimes.Plan(size, threads, precision, calibration)
+    predict: Predict = engine.compile_model(keras_model, preprocess, plan)
+    return Model(Path(name).stem, source, chosen, precision, size, names, predict)
 
 
 def fetch(name: str, weights: str) -> None:

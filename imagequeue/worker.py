@@ -1,5 +1,9 @@
 """The worker: claim a batch, predict it, complete it, until told to drain.
 
+While the model computes a batch, the next one is claimed and made ready, so that the model never waits for Redis. It
+is claimed as late as possible, shortly before the model will be done: until then another worker may take the jobs,
+and more of them come together.
+
 It keeps no state that matters. What it holds lies in its processing list in Redis until the very script that
 stores the results, so it may die at any line of this file; docs/protocol.md says who picks up what.
 """
@@ -10,30 +14,26 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from imagequeue.errors import Fenced, JobFailed, RedisDown
+from imagequeue.batch import Batch, Outcome
+from imagequeue.errors import Fenced, RedisDown
 from imagequeue.events import fail, log, warn
-from imagequeue.job import Job, Result, id_of
-from imagequeue.jobqueue import Claimed, Doorbell, JobQueue
+from imagequeue.job import id_of
+from imagequeue.jobqueue import Completed, Doorbell, JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import Model
 
 # How long a drain waits for a Redis that is away before it leaves the results to another worker.
 DRAIN_PATIENCE = 10.0
 LONGEST_PAUSE = 2.0
+# A model that is faster than this is not worth working ahead for: it has answered before anything is claimed.
+WORTH_OVERLAPPING = 0.005
+# The first guess of how long it takes to claim a batch and make it ready; it follows what is measured.
+FIRST_LEAD = 0.02
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A job with what became of it; `reason` is set if it is given up."""
-
-    job: Job
-    result: Result
-    reason: str = ""
 
 
 class Worker:
@@ -67,6 +67,10 @@ class Worker:
         self._reaped_at = 0.0
         self._at = at
         self._on_batch = on_batch
+        self._lead = FIRST_LEAD
+        self._suspects = 0
+        # One thread for the model's life: runtimes bind their buffers and streams to the thread that computes.
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._draining = threading.Event()
 
     def drain(self) -> None:
@@ -79,7 +83,8 @@ class Worker:
             try:
                 if self._lease.is_fenced:
                     self._lease.take()
-                self._serve_one_batch()
+                self._serve_while_there_is_work()
+                self._wait_for_work()
                 pause = 0.0
             except Fenced:
                 warn("fenced", worker=self._lease.worker_id)
@@ -90,27 +95,51 @@ class Worker:
             self._lease.tick()
         self._leave()
 
-    def _serve_one_batch(self) -> None:
-        token = uuid.uuid4().hex
-        batch = self._claim(token)
-        self._at("claimed")
-        waiting = 0
-        if batch:
-            outcomes = self._predict(batch)
+    def _serve_while_there_is_work(self) -> None:
+        batch = self._claim()
+        while batch and not self._draining.is_set():
+            self._at("claimed")
+            batch.start(self._model_thread)
+            following = self._claim_ahead(batch)
+            outcomes = batch.outcomes(self._lease.tick)
             self._at("predicted")
             self._on_batch(outcomes)
-            waiting = self._complete(token, outcomes)
+            completed = self._complete(batch.token, outcomes)
             self._at("completed")
-        if not self._reap() and not waiting:
-            self._wait_for_work()
+            self._lease.tick()
+            self._reap()
+            batch = following or (self._claim() if completed.waiting or self._suspects else None)
 
-    def _claim(self, token: str) -> list[Claimed]:
-        batch = self._queue.claim(
-            self._lease.worker_id, lease_seconds=self._lease.seconds, token=token, limit=self._max_batch
+    def _claim(self, held: int = 0) -> Batch | None:
+        """The next batch, ready to be computed. held: jobs in hand that are not completed."""
+        token = uuid.uuid4().hex
+        claims = self._queue.claim(
+            self._lease.worker_id, lease_seconds=self._lease.seconds, token=token, limit=self._max_batch, held=held
         )
-        for claimed in batch:
-            log("claimed", job=id_of(claimed.document), batch=len(batch), attempt=claimed.attempts)
-        return batch
+        for claimed in claims:
+            log("claimed", job=id_of(claimed.document), batch=len(claims), attempt=claimed.attempts)
+        return Batch(claims, token, self._model, worker_id=self._lease.worker_id) if claims else None
+
+    def _claim_ahead(self, batch: Batch) -> Batch | None:
+        """The batch after the one that the model has, claimed just in time; None where there is none, or no hurry."""
+        # Nothing else may die with a suspect; and suspects that wait are claimed with empty hands only.
+        if batch.is_suspect or self._suspects or self._model.seconds_for(len(batch)) < WORTH_OVERLAPPING:
+            return None
+        batch.wait_until_nearly_done(self._lead)
+        if self._draining.is_set():
+            return None
+        started = time.perf_counter()
+        try:
+            following = self._claim(held=len(batch))
+        except Fenced:
+            # The batch in hand comes first: its results count even so.
+            self._lease.fence()
+            return None
+        except RedisDown:
+            return None
+        if following:
+            self._lead = 0.8 * self._lead + 0.2 * 1.5 * (time.perf_counter() - started)
+        return following
 
     def _wait_for_work(self) -> None:
         """Until the doorbell has rung, or a reaping has brought suspects, for whom no bell rings."""
@@ -129,70 +158,13 @@ class Worker:
             return 0
         self._reaped_at = now
         reaped = self._queue.reap(interval=self._reap_interval / 3, max_crashes=self._max_crashes)
+        self._suspects = reaped.suspects
         if reaped.workers or reaped.jobs or reaped.convicted:
             warn("reaped", workers=reaped.workers, jobs=reaped.jobs, convicted=reaped.convicted)
         return reaped.suspects
 
-    def _predict(self, batch: Sequence[Claimed]) -> list[Outcome]:
-        """The outcome of each job, in claim order: one that cannot be computed spoils none of the others."""
-        jobs: list[Job] = []
-        outcomes: dict[str, Outcome] = {}
-        for claimed in batch:
-            try:
-                job = Job.decode(claimed.document)
-                if len(job.pixels) != self._model.pixel_bytes:
-                    raise ValueError(
-                        f"{len(job.pixels)} bytes of pixels; the model takes {self._model.pixel_bytes} "
-                        f"({self._model.size[0]} x {self._model.size[1]} x 3)"
-                    )
-                jobs.append(job)
-            except ValueError as error:
-                job = Job(pixels=b"", id=id_of(claimed.document))
-                outcomes[job.id] = self._give_up(job, error)
-        outcomes.update(self._compute(jobs, {id_of(c.document): c for c in batch}))
-        return [outcomes[id_of(claimed.document)] for claimed in batch]
-
-    def _compute(self, jobs: Sequence[Job], claims: dict[str, Claimed]) -> dict[str, Outcome]:
-        if not jobs:
-            return {}
-        started = time.perf_counter()
-        try:
-            answers = self._model.classify([job.pixels for job in jobs], [job.top for job in jobs])
-        except Exception as error:
-            if len(jobs) == 1:
-                return {jobs[0].id: self._give_up(jobs[0], error)}
-            warn("batch_failed", batch=len(jobs), reason=repr(error))
-            alone: dict[str, Outcome] = {}
-            for job in jobs:
-                self._lease.tick()
-                alone |= self._compute([job], claims)
-            return alone
-        facts = {
-            "inference_ms": round((time.perf_counter() - started) * 1000, 2),
-            "batch": len(jobs),
-            "worker": self._lease.worker_id,
-            "model": self._model.name,
-            "weights": self._model.weights,
-        }
-        return {
-            job.id: Outcome(
-                job,
-                Result(
-                    id=job.id,
-                    predictions=predictions,
-                    facts={"queued_ms": claims[job.id].queued_ms, **facts},
-                ),
-            )
-            for job, predictions in zip(jobs, answers, strict=True)
-        }
-
-    def _give_up(self, job: Job, error: Exception) -> Outcome:
-        fail("job_failed", job=job.id, reason=repr(error))
-        result = Result(id=job.id, error=JobFailed("The model failed on this image."))
-        return Outcome(job, result, reason=repr(error))
-
-    def _complete(self, token: str, outcomes: Sequence[Outcome]) -> int:
-        """Bring the batch's results home; returns how many jobs wait."""
+    def _complete(self, token: str, outcomes: Sequence[Outcome]) -> Completed:
+        """Bring the batch's results home."""
         worker_id = self._lease.worker_id
         # First, so that those that are left are what the processing list begins with.
         for outcome in outcomes:
@@ -204,10 +176,12 @@ class Worker:
         for job, result in good:
             log("completed", job=job.id, inference_ms=result.facts["inference_ms"])
         if completed is None:
-            return 1
+            # Nothing is known of the queue: look.
+            return Completed(stored=0, waiting=1, suspects=0)
+        self._suspects = completed.suspects
         if completed.stored < len(good):
             log("late", batch=len(good), stored=completed.stored)
-        return completed.waiting
+        return completed
 
     def _insist(self, call: Callable[..., Answer], *args: object) -> Answer | None:
         """Bring computed results home, however long Redis is away: the work is done, and a repeat is safe."""
@@ -225,6 +199,7 @@ class Worker:
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     def _leave(self) -> None:
+        self._model_thread.shutdown(wait=False)
         if not self._lease.worker_id:
             return
         self._lease.stop()

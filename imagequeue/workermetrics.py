@@ -10,9 +10,9 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, start_wsgi_server, values
 
+from imagequeue.batch import Outcome
 from imagequeue.events import log, warn
 from imagequeue.metrics import BATCH_BUCKETS, SECONDS_BUCKETS
-from imagequeue.worker import Outcome
 
 # The workers of a machine share METRICS_PORT: each takes the first free one of so many from there on.
 MOST_PORTS = 64

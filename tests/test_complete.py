@@ -132,7 +132,7 @@ def test_what_lies_between_the_jobs_that_are_brought_stays(queue: JobQueue) -> N
     assert ids_in(queue, "processing:w1") == [jobs[1].id]
 
 
-def test_it_tells_how_many_wait_suspects_too(queue: JobQueue) -> None:
+def test_it_tells_how_many_jobs_and_how_many_suspects_wait(queue: JobQueue) -> None:
     enqueue(queue)
     claim(queue)
     reap(queue, victim="w1")
@@ -140,7 +140,8 @@ def test_it_tells_how_many_wait_suspects_too(queue: JobQueue) -> None:
     jobs = enqueue(queue, 3)
     queue.client.lmove(queue.name, queue.key("processing:w2"), "LEFT", "RIGHT")
     claim(queue, "w2", token="t2", limit=1)
-    assert queue.complete("w2", "t2", [(jobs[0], make_result(jobs[0]))]).waiting == 3
+    completed = queue.complete("w2", "t2", [(jobs[0], make_result(jobs[0]))])
+    assert (completed.waiting, completed.suspects) == (2, 1)
 
 
 def test_a_failed_job_is_answered_and_its_document_kept_with_the_reason(queue: JobQueue) -> None:

@@ -25,6 +25,8 @@ LAYERS = {
     "overview": 3,
     "runtimes": 3,
     "model": 4,
+    "warmup": 5,
+    "batch": 5,
     "worker": 5,
     "metrics": 4,
     "workermetrics": 6,

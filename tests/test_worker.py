@@ -159,6 +159,7 @@ def test_a_drain_hands_back_what_only_the_bell_had_brought(queue: JobQueue, star
             go_on.wait(20)
 
     running = start(at=at)
+    eventually(lambda: queue.client.info("clients")["blocked_clients"] == 1)
     one = job(1)
     send(queue, one)
     assert rung.wait(20)
@@ -198,6 +199,7 @@ def test_a_loop_that_stands_still_loses_its_lease_and_ends_its_process(
             go_on.wait(30)
 
     running = start(lease_seconds=0.3, at=at)
+    send(queue, job(1))
     eventually(lambda: queue.live_workers() == 0)
     eventually(lambda: running.exits == [70])
     go_on.set()

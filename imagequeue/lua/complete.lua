@@ -4,7 +4,7 @@
 --       2 how long a result is kept, ms
 --       3 the token that the batch was claimed with
 --       then for each job, in claim order: id, reply_to, envelope
--- Returns  {stored, waiting}: how many results were the first for their job, how many jobs (suspects too) wait now
+-- Returns  {stored, waiting, suspects}: how many results were the first for their job, how many jobs and suspects wait
 -- Repeat   Safe: no job is known any more the second time, and its document is no longer there.
 -- A worker that was fenced meanwhile may still bring its results: the model is a pure function, so the first
 -- result is as good as any; it has no document to take off, which is no error.
@@ -49,4 +49,4 @@ if stored > 0 then
   redis.call('HSET', P .. 'stats', 'drained', drained * fade + stored,
     'drained_ms', drained_ms * fade + busy, 'drained_at', string.format('%.0f', now))
 end
-return {stored, redis.call('LLEN', Q) + redis.call('LLEN', P .. 'suspect')}
+return {stored, redis.call('LLEN', Q), redis.call('LLEN', P .. 'suspect')}

@@ -1,16 +1,20 @@
 """Runtimes turn a Keras model into one function: a batch of pixels in, a batch of probabilities out.
 
-Each module here has `prepare(threads)`, called before anything of the runtime is used, and
-`compile_model(model, preprocess, size)`.
+Each module here has `prepare(threads, precision)`, called before anything of Keras is used, and
+`compile_model(model, preprocess, plan)`. TensorFlow is the reference; OpenVINO is faster on a CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import util
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from imagequeue.errors import ConfigurationError
 
 Pixels = npt.NDArray[np.uint8]
 """(batch, height, width, 3), RGB, 0 to 255."""
@@ -22,3 +26,39 @@ Predict = Callable[[Pixels], Probabilities]
 
 Preprocess = Callable[[Any], Any]
 """What the model wants done to float32 pixels of 0 to 255 first, in operations that the runtime can trace."""
+
+NAMES = ("tensorflow", "openvino")
+PRECISIONS = ("float32", "bfloat16", "int8")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to compile: size is (width, height); threads of the processor; calibration, for int8, a folder of images."""
+
+    size: tuple[int, int]
+    threads: int
+    precision: str
+    calibration: str = ""
+
+
+def choose(wanted: str, precision: str) -> str:
+    """The runtime for `auto`: TensorFlow where it sees a GPU, else OpenVINO where it is installed, else TensorFlow.
+
+    Raises ConfigurationError for what is not installed or cannot do the precision.
+    """
+    is_installed = util.find_spec("openvino") is not None
+    if wanted == "openvino" and not is_installed:
+        raise ConfigurationError("RUNTIME: openvino is not installed. Install it: pip install openvino")
+    if precision == "int8" and (wanted == "tensorflow" or not is_installed):
+        raise ConfigurationError("PRECISION: int8 takes RUNTIME=openvino. Install it: pip install openvino nncf")
+    if wanted != "auto":
+        return wanted
+    if precision != "int8" and (not is_installed or _has_gpu()):
+        return "tensorflow"
+    return "openvino"
+
+
+def _has_gpu() -> bool:
+    from imagequeue.runtimes import tensorflow
+
+    return tensorflow.has_gpu()

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from imagequeue.errors import ClientError, ImageQueueError, Unavailable
+from imagequeue.errors import BadRequest, ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
 from imagequeue.job import new_id
 from imagequeue.web import (
@@ -150,7 +150,8 @@ def _discard_body() -> None:
     try:
         while stream is not None and left > 0 and (chunk := stream.read(min(left, 64 * 1024))):
             left -= len(chunk)
-    except OSError:
+    except BadRequest:
+        # Broken there, too; the refusal stands.
         return
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
@@ -44,7 +45,7 @@ def read_top(text: str | None) -> int:
     """The parameter `top`. Raises BadRequest."""
     if text is None:
         return DEFAULT_TOP
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_TOP:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_TOP:
         raise BadRequest(f"top={text[:20]!r} is no whole number from 1 to {MAX_TOP}.")
     return int(text)
 

@@ -9,7 +9,8 @@ import base64
 import binascii
 import io
 import re
-from typing import IO
+import sys
+from typing import IO, Any
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
@@ -26,8 +27,34 @@ _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", r
 EXAMPLE = "curl -F image=@photo.jpg"
 
 
+class Body:
+    """The body as the server reads it from the wire; what goes wrong there is the client's doing."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises BadRequest."""
+        try:
+            return self._stream.read(size)
+        # Each server has exceptions of its own for chunks that are none.
+        except Exception as error:
+            raise BadRequest("The body is broken: it ends too early, or its chunks are none.") from error
+
+
 class MemoryRequest(Request):
     """A request whose uploaded files stay in memory: bounded by the body's limit, and nothing to clean up."""
+
+    def __init__(self, environ: dict[str, Any], *args: Any, **options: Any) -> None:
+        environ["wsgi.input"] = Body(environ["wsgi.input"])
+        super().__init__(environ, *args, **options)
+
+    def get_data(self, *args: Any, **options: Any) -> bytes:  # type: ignore[override]
+        """The whole body. Raises RequestEntityTooLarge where it is larger than `max_content_length`, or as large."""
+        body: bytes = super().get_data(*args, **options)
+        # Werkzeug cuts a body without a Content-Length off at the limit and says so only to who reads on.
+        self.stream.read(1)
+        return body
 
     def _get_file_stream(
         self,
@@ -62,6 +89,9 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
                 f"({EXAMPLE}), the file itself as image/jpeg, image/png, …, or JSON with base64."
             )
     except RequestEntityTooLarge as error:
+        if (request.content_length or sys.maxsize) <= (request.max_content_length or 0):
+            # Werkzeug's limits on what is no file: 1,000 parts, 500 kB of text.
+            raise BadRequest(f"The form has too many fields, or too long ones, that are no files; {EXAMPLE}") from error
         raise TooLarge(f"The upload is larger than {max_bytes} bytes.") from error
     except (ClientDisconnected, TimeoutError) as error:
         raise TooSlow("The upload broke off, or came too slowly.") from error

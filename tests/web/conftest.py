@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import redis
 
+from tests.conftest import KINDS, redis_binary
 from tests.support.inprocess import Service
-from tests.support.redisserver import RedisServer, binaries
+from tests.support.redisserver import RedisServer
 
 
 @pytest.fixture
@@ -29,10 +30,7 @@ def make_service(each_redis: RedisServer, client: redis.Redis) -> Iterator[Calla
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """One service, with a worker, for all tests of a module that only ask and leave nothing behind."""
-    found = binaries()
-    if not found:
-        pytest.skip("no redis-server")
-    server = RedisServer(next(iter(found.values()))).start()
+    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
     shared = Service(server.url)
     yield shared
     shared.stop()

@@ -1,0 +1,93 @@
+"""OpenVINO: the fastest way on a CPU, in float32, in bfloat16 where the processor has it, in int8 by calibration.
+
+Keras's graph comes through TensorFlow, which is needed to read the weights and idle afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagequeue import images
+from imagequeue.errors import ConfigurationError, ImageQueueError
+from imagequeue.events import log, warn
+from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities
+from imagequeue.runtimes import tensorflow as reference
+
+# More images move the calibrated ranges of a ResNet50 hardly at all (NNCF's own default, too).
+MOST_CALIBRATION_IMAGES = 300
+FEWEST_CALIBRATION_IMAGES = 10
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+
+def prepare(threads: int, precision: str) -> None:
+    """TensorFlow only traces here, whatever the precision."""
+    reference.prepare(threads, "float32")
+
+
+def compile_model(model: Any, preprocess: Preprocess, plan: Plan) -> Predict:
+    """Raises ConfigurationError for a precision that this processor, or this folder of images, does not give."""
+    import openvino
+
+    core = openvino.Core()
+    if plan.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigurationError("PRECISION: this processor does not compute bfloat16; float32 is the way here.")
+    graph = openvino.convert_model(reference.trace(model, preprocess, plan.size))
+    if plan.precision == "int8":
+        graph = _quantized(graph, plan)
+    compiled = core.compile_model(
+        graph,
+        "CPU",
+        {
+            # One batch at a time over all threads: latency and throughput are the same thing for one worker.
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": plan.threads,
+            "INFERENCE_PRECISION_HINT": _HINTS[plan.precision],
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def predict(pixels: Pixels) -> Probabilities:
+        # Copied: the next call writes its results to the same place.
+        return np.array(request.infer({0: pixels})[0], dtype=np.float32)
+
+    return predict
+
+
+def _quantized(graph: Any, plan: Plan) -> Any:
+    """The graph with int8 weights and activations, their ranges taken from the user's own images."""
+    try:
+        import nncf
+    except ImportError as error:
+        raise ConfigurationError("PRECISION: int8 takes the package nncf. Install it: pip install nncf") from error
+    batches = list(_calibration(plan))
+    log("calibrating", images=len(batches), folder=plan.calibration)
+    return nncf.quantize(graph, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches))
+
+
+def _calibration(plan: Plan) -> Iterator[Pixels]:
+    if not plan.calibration or not Path(plan.calibration).is_dir():
+        raise ConfigurationError(
+            "CALIBRATION_IMAGES: int8 takes a folder of images such as the model will see; "
+            f"{plan.calibration or 'none'} is given."
+        )
+    width, height = plan.size
+    found = 0
+    for file in sorted(Path(plan.calibration).iterdir()):
+        if found == MOST_CALIBRATION_IMAGES:
+            break
+        try:
+            pixels = images.decode(file.read_bytes(), size=plan.size, max_bytes=2**30, max_pixels=10**9)
+        except (ImageQueueError, OSError) as error:
+            warn("not_calibrated_with", file=file.name, reason=str(error))
+            continue
+        found += 1
+        yield np.frombuffer(pixels, np.uint8).reshape(1, height, width, 3)
+    if found < FEWEST_CALIBRATION_IMAGES:
+        raise ConfigurationError(
+            f"CALIBRATION_IMAGES: {plan.calibration} has {found} readable images; int8 takes at least "
+            f"{FEWEST_CALIBRATION_IMAGES}, a hundred is better."
+        )

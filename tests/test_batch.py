@@ -1,0 +1,104 @@
+"""A batch: every document in it has an outcome, whatever the model does with one of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imagequeue.batch import Batch, Outcome
+from imagequeue.job import Job
+from imagequeue.jobqueue import Claimed
+from imagequeue.model import Model, load, null_class
+
+SIZE = (8, 8)
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def null_model() -> Model:
+    return load("null", weights="random", labels="imagenet", size=SIZE, preprocessing="auto", threads=1)
+
+
+def job(number: int) -> Job:
+    return Job(pixels=bytes([number]) * (SIZE[0] * SIZE[1] * 3))
+
+
+def batch_of(*jobs: Job, model: Model | None = None, crashes: int = 0) -> Batch:
+    claims = [Claimed(one.encode(), queued_ms=7, attempts=1, crashes=crashes) for one in jobs]
+    return Batch(claims, "token", model or null_model(), worker_id="w1")
+
+
+def computed(batch: Batch, thread: ThreadPoolExecutor) -> list[Outcome]:
+    batch.start(thread)
+    return batch.outcomes(lambda: None)
+
+
+def test_outcomes_come_in_the_order_of_the_claims(thread: ThreadPoolExecutor) -> None:
+    jobs = [job(n) for n in range(13)]
+    outcomes = computed(batch_of(*jobs), thread)
+    assert [o.job.id for o in outcomes] == [one.id for one in jobs]
+    assert [o.result.predictions[0].index for o in outcomes] == [null_class(one.pixels) for one in jobs]
+    assert {o.result.facts["batch"] for o in outcomes} == {13}
+    assert {o.result.facts["queued_ms"] for o in outcomes} == {7}
+
+
+def test_a_batch_of_nothing_but_broken_documents_never_reaches_the_model(thread: ThreadPoolExecutor) -> None:
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        raise AssertionError("computed")
+
+    outcomes = computed(batch_of(Job(pixels=b"123"), model=replace(null_model(), predict=predict)), thread)
+    assert "3 bytes of pixels; the model takes 192" in outcomes[0].reason
+
+
+def test_one_that_raises_is_given_up_alone_and_the_loop_is_told_that_there_is_life(
+    thread: ThreadPoolExecutor,
+) -> None:
+    model, bad, ticks = null_model(), job(3), []
+
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        if any(image.tobytes() == bad.pixels for image in pixels):
+            raise RuntimeError("this image")
+        return model.predict(pixels)
+
+    batch = batch_of(job(1), bad, job(2), model=replace(model, predict=predict))
+    batch.start(thread)
+    outcomes = batch.outcomes(lambda: ticks.append(1))
+    assert [bool(o.reason) for o in outcomes] == [False, True, False]
+    assert len(ticks) == 3
+
+
+def test_a_batch_with_a_job_that_has_killed_is_suspect(thread: ThreadPoolExecutor) -> None:
+    assert batch_of(job(1), crashes=1).is_suspect
+    assert not batch_of(job(1)).is_suspect
+
+
+def test_the_wait_for_a_model_of_unknown_pace_ends_at_once(thread: ThreadPoolExecutor) -> None:
+    model, go_on = null_model(), threading.Event()
+
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        go_on.wait(20)
+        return model.predict(pixels)
+
+    batch = batch_of(job(1), model=replace(model, predict=predict))
+    batch.start(thread)
+    batch.wait_until_nearly_done(lead=0.01)
+    assert not go_on.is_set(), "the model was still busy"
+    go_on.set()
+    assert len(batch.outcomes(lambda: None)) == 1
+
+
+def test_the_wait_ends_when_the_model_is_done_although_its_pace_said_longer(thread: ThreadPoolExecutor) -> None:
+    model = replace(null_model(), paces={1: 3600.0})
+    batch = batch_of(job(1), model=model)
+    batch.start(thread)
+    batch.wait_until_nearly_done(lead=0.01)
+    assert np.isclose(computed(batch_of(job(1)), thread)[0].result.predictions[0].probability, 1.0)

@@ -1,0 +1,112 @@
+"""Every runtime gives what the reference gives; what cannot be had is said with the way out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagequeue import runtimes
+from imagequeue.errors import ConfigurationError
+from imagequeue.runtimes import Plan
+
+SIZE = (32, 24)
+
+
+@pytest.fixture(scope="module")
+def keras_model():  # type: ignore[no-untyped-def]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    keras.utils.set_random_seed(1)
+    return keras.Sequential(
+        [
+            keras.Input((SIZE[1], SIZE[0], 3)),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+def plan(precision: str = "float32", calibration: str = "") -> Plan:
+    return Plan(SIZE, threads=1, precision=precision, calibration=calibration)
+
+
+def batch(count: int) -> runtimes.Pixels:
+    return np.random.default_rng(count).integers(0, 256, (count, SIZE[1], SIZE[0], 3), dtype=np.uint8)
+
+
+def preprocess(pixels):  # type: ignore[no-untyped-def]
+    return pixels / 127.5 - 1.0
+
+
+def expected(keras_model, pixels):  # type: ignore[no-untyped-def]
+    return np.asarray(keras_model(preprocess(pixels.astype(np.float32)), training=False))
+
+
+@pytest.mark.parametrize("name", runtimes.NAMES)
+def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str, keras_model) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip(name)
+    module = __import__(f"imagequeue.runtimes.{name}", fromlist=["compile_model"])
+    predict = module.compile_model(keras_model, preprocess, plan())
+    for count in (1, 2, 5, 1):
+        pixels = batch(count)
+        found = predict(pixels)
+        assert (found.shape, found.dtype) == ((count, 10), np.float32)
+        assert np.abs(found - expected(keras_model, pixels)).max() < 1e-5
+
+
+def test_openvinos_answers_are_not_overwritten_by_the_next_call(keras_model) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("openvino")
+    from imagequeue.runtimes import openvino
+
+    predict = openvino.compile_model(keras_model, preprocess, plan())
+    first = predict(batch(2))
+    before = first.copy()
+    predict(batch(2)[::-1])
+    assert (first == before).all()
+
+
+def test_bfloat16_is_near_where_the_processor_has_it_and_refused_elsewhere(keras_model) -> None:  # type: ignore[no-untyped-def]
+    library = pytest.importorskip("openvino")
+    from imagequeue.runtimes import openvino
+
+    if "BF16" not in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(ConfigurationError, match="does not compute bfloat16"):
+            openvino.compile_model(keras_model, preprocess, plan("bfloat16"))
+        return
+    predict = openvino.compile_model(keras_model, preprocess, plan("bfloat16"))
+    pixels = batch(4)
+    assert np.abs(predict(pixels) - expected(keras_model, pixels)).max() < 0.05
+
+
+def test_int8_without_images_says_what_it_takes(keras_model, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf", reason="nncf is not installed: 300 MB that only int8 needs")
+    from imagequeue.runtimes import openvino
+
+    with pytest.raises(ConfigurationError, match="CALIBRATION_IMAGES"):
+        openvino.compile_model(keras_model, preprocess, plan("int8", str(tmp_path / "none")))
+
+
+def test_auto_prefers_openvino_on_a_processor_and_tensorflow_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
+    assert runtimes.choose("auto", "float32") == "openvino"
+    monkeypatch.setattr(runtimes, "_has_gpu", lambda: True)
+    assert runtimes.choose("auto", "float32") == "tensorflow"
+    assert runtimes.choose("openvino", "float32") == "openvino"
+
+
+def test_without_openvino_auto_is_tensorflow_and_naming_it_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runtimes.util, "find_spec", lambda name: None)
+    assert runtimes.choose("auto", "float32") == "tensorflow"
+    for runtime, precision in (("openvino", "float32"), ("auto", "int8")):
+        with pytest.raises(ConfigurationError, match="pip install openvino"):
+            runtimes.choose(runtime, precision)
