@@ -68,8 +68,11 @@ def load_model(settings: Settings) -> tuple[models.Model, int]:
 def build_worker(
     settings: Settings, model: models.Model, max_batch: int, faults: Faults, metrics: WorkerMetrics
 ) -> Worker:
-    def queue(role: str, answer_seconds: float = 10.0) -> JobQueue:
-        # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
+    # All waits are a part of the lease: a loop that only waits for a Redis that is silent has not stopped.
+    lease = settings.lease_seconds
+    bell_seconds = min(DOORBELL_SECONDS, lease / 3)
+
+    def queue(role: str, answer_seconds: float) -> JobQueue:
         client = connect(
             settings.redis_url,
             name=f"worker:{socket.gethostname()}:{os.getpid()}:{role}",
@@ -78,7 +81,8 @@ def build_worker(
         )
         return JobQueue(client, settings.image_queue, result_ttl=settings.result_ttl)
 
-    commands = queue("commands")
+    # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
+    commands = queue("commands", min(10.0, lease * 2 / 3))
     facts: dict[str, str | int | float] = {
         "host": settings.server_name,
         "pid": os.getpid(),
@@ -93,12 +97,12 @@ def build_worker(
     }
     return Worker(
         commands,
-        Doorbell(queue("doorbell", DOORBELL_SECONDS + 2).client, commands, seconds=DOORBELL_SECONDS),
-        Lease(queue("heartbeat", min(3.0, settings.lease_seconds / 3)), seconds=settings.lease_seconds, facts=facts),
+        Doorbell(queue("doorbell", bell_seconds + min(2.0, lease / 3)).client, commands, seconds=bell_seconds),
+        Lease(queue("heartbeat", min(3.0, lease / 3)), seconds=lease, facts=facts),
         model,
         max_batch=max_batch,
         max_crashes=settings.max_crashes,
-        reap_interval=min(3.0, settings.lease_seconds / 3),
+        reap_interval=min(3.0, lease / 3),
         at=faults.at,
         on_batch=metrics.observe,
     )

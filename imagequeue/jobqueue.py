@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, cast
 
 import redis
@@ -18,8 +17,8 @@ import redis
 from imagequeue.connections import is_demoted, is_memory_limit, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
+from imagequeue.scripts import Scripts
 
-VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "overview")
 # Documents kept in `dead`: 200 kB each.
 MAX_DEAD = 100
 # At most this many seconds are asked of a refused client, however slow the drain.
@@ -63,10 +62,7 @@ class JobQueue:
         self.client = client
         self.name = name
         self._ttl_ms = int(result_ttl * 1000)
-        lua = resources.files("imagequeue") / "lua"
-        prelude = (lua / "prelude.lua").read_text()
-        # register_script sends EVALSHA, and the text only after a NOSCRIPT: a restarted Redis is no event.
-        self._scripts = {verb: client.register_script(prelude + (lua / f"{verb}.lua").read_text()) for verb in VERBS}
+        self._scripts = Scripts(client)
 
     def key(self, suffix: str) -> str:
         """`{name}:suffix`: the braces put every key into the waiting list's cluster slot."""
@@ -78,7 +74,7 @@ class JobQueue:
     def _run(self, verb: str, *args: bytes | str | float) -> Any:
         try:
             with redis_errors():
-                return self._scripts[verb](keys=[self.name], args=args)
+                return self._scripts.run(verb, self.name, *args)
         except RedisDown as error:
             if is_demoted(error.__cause__):
                 # After a failover the address may lead elsewhere by now; these connections never will.

@@ -176,7 +176,7 @@ class Waiter:
                 if not self._stopping.is_set():
                     warn("subscription_lost", reason=error.message, cause=str(error.__cause__))
                 # Doubling, or a Redis that is away would be called by every process without a pause.
-                pause = min(1.0, pause * 2 or 0.05)
+                pause = 0.05 if self.is_subscribed else min(1.0, pause * 2 or 0.05)
             except Exception as error:
                 fail("subscriber_broke", reason=repr(error))
                 pause = 1.0

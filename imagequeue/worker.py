@@ -91,7 +91,8 @@ class Worker:
                 self._lease.fence()
             except RedisDown as error:
                 warn("redis_down", reason=error.message)
-                pause = min(LONGEST_PAUSE, pause * 2 or 0.05)
+                # A part of the lease, so that a loop that pauses is not taken for one that has stopped.
+                pause = min(LONGEST_PAUSE, self._lease.seconds / 3, pause * 2 or 0.05)
             self._lease.tick()
         self._leave()
 
@@ -196,7 +197,7 @@ class Worker:
                     return None
                 warn("results_wait", reason=error.message)
                 time.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 2)
+                pause = min(LONGEST_PAUSE, self._lease.seconds / 3, pause * 2)
 
     def _leave(self) -> None:
         self._model_thread.shutdown(wait=False)

@@ -18,6 +18,7 @@ LAYERS = {
     "job": 1,
     "images": 1,
     "connections": 1,
+    "scripts": 1,
     "jobqueue": 2,
     "jobstate": 3,
     "waiter": 3,
@@ -73,8 +74,8 @@ def test_only_web_imports_flask() -> None:
     assert importers("flask", "werkzeug") == {"web"}
 
 
-def test_only_connections_jobqueue_and_waiter_import_redis() -> None:
-    assert importers("redis") == {"connections", "jobqueue", "waiter"}
+def test_only_connections_scripts_jobqueue_and_waiter_import_redis() -> None:
+    assert importers("redis") == {"connections", "scripts", "jobqueue", "waiter"}
 
 
 def test_only_metrics_and_web_import_prometheus() -> None:

@@ -28,13 +28,13 @@ QUEUE = "image_queue"
 class Sending:
     """Images under way; `join` waits until each has its answer."""
 
-    def __init__(self, urls: Sequence[str], images: Sequence[bytes], connections: int) -> None:
+    def __init__(self, urls: Sequence[str], images: Sequence[bytes], connections: int, top: int | None) -> None:
         self.images = images
         self.outcomes: list[Answer | ImageQueueError | None] = []
         self.answered = 0
 
         def send() -> None:
-            self.outcomes = send_all(urls, images, connections, on_answer=self._count)
+            self.outcomes = send_all(urls, images, connections, on_answer=self._count, top=top)
 
         self._thread = threading.Thread(target=send)
         self._thread.start()
@@ -60,14 +60,16 @@ class History:
         self._observer = threading.Thread(target=self._observe, daemon=True)
         self._observer.start()
 
-    def start(self, images: Sequence[bytes], connections: int = 8) -> Sending:
+    def start(self, images: Sequence[bytes], connections: int = 8, *, top: int | None = None) -> Sending:
         """Send each image once, in the background."""
-        self._sendings.append(Sending(list(self._system.urls), images, connections))
+        self._sendings.append(Sending(list(self._system.urls), images, connections, top))
         return self._sendings[-1]
 
-    def send(self, images: Sequence[bytes], connections: int = 8) -> list[Answer | ImageQueueError | None]:
+    def send(
+        self, images: Sequence[bytes], connections: int = 8, *, top: int | None = None
+    ) -> list[Answer | ImageQueueError | None]:
         """Send each image once, and wait for the answers."""
-        return self.start(images, connections).join()
+        return self.start(images, connections, top=top).join()
 
     def watch(self, server: RedisServer) -> None:
         """After a failover: the Redis whose state counts from now on."""

@@ -14,6 +14,8 @@ def send_all(
     images: Sequence[bytes],
     connections: int,
     on_answer: Callable[[int], object] = lambda done: None,
+    *,
+    top: int | None = None,
 ) -> list[Answer | ImageQueueError | None]:
     """Each image once, over `connections` kept-alive connections spread over `urls`; None where nothing came back.
 
@@ -33,7 +35,7 @@ def send_all(
                 if number is None:
                     return
                 try:
-                    answers[number] = client.predict(images[number])
+                    answers[number] = client.predict(images[number], top=top)
                 except ImageQueueError as error:
                     answers[number] = error
                 with lock:

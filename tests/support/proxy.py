@@ -44,7 +44,12 @@ class Rule:
         self._seen = 0
         self._lock = threading.Lock()
         self.seconds = 0.0
+        self.act: Callable[[], object] = lambda: None
         self.happened = 0
+
+    def cancel(self) -> None:
+        """From now on nothing happens to anything."""
+        self._hits = range(0)
 
     def fate_of(self, command: Command) -> str:
         if not self._matches(command):
@@ -54,7 +59,8 @@ class Rule:
             if self._seen not in self._hits:
                 return ""
             self.happened += 1
-            return self._fate
+        self.act()
+        return self._fate
 
 
 class Link:
@@ -71,6 +77,10 @@ class Link:
         self._is_cut = threading.Event()
         for work in (self._down, self._up):
             threading.Thread(target=work, daemon=True).start()
+
+    @property
+    def is_cut(self) -> bool:
+        return self._is_cut.is_set()
 
     def cut(self) -> None:
         self._is_cut.set()
@@ -103,13 +113,16 @@ class Link:
             reader = Reader(file)
             while True:
                 raw = reader.answer()
-                is_pushed = self._is_subscribed and raw.startswith(b"*3\r\n$7\r\nmessage\r\n")
-                fate = "" if is_pushed or not self._pending else self._pending.popleft()
+                is_message = self._is_subscribed and raw.startswith(b"*3\r\n$7\r\nmessage\r\n")
+                fate = "" if is_message or not self._pending else self._pending.popleft()
+                if is_message and self._proxy.lose_messages:
+                    continue
                 self._wait_while_silent()
                 if fate == "lose answer":
                     break
-                if fate == "withhold answer":
-                    continue
+                if fate == "silence":
+                    self.is_silent = True
+                    self._wait_while_silent()
                 time.sleep(self._proxy.delay)
                 self._client.sendall(raw)
         self.cut()
@@ -117,7 +130,8 @@ class Link:
     def _wait_while_silent(self) -> None:
         """A black hole: the connection stands, and nothing comes through it in either direction."""
         while self.is_silent or self._proxy._is_silent(self.name):
-            if self._is_cut.wait(0.01):
+            # The client may give it up meanwhile.
+            if self._is_cut.wait(0.01) or not self._client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                 raise EOFError
 
 
@@ -164,6 +178,7 @@ class Proxy:
 
     def __init__(self, server: RedisServer) -> None:
         self.delay = 0.0
+        self.lose_messages = False
         self._upstream = server.port
         self._rules: list[Rule] = []
         self._silent: tuple[str, ...] = ()
@@ -188,9 +203,20 @@ class Proxy:
         """The connection is cut before the n-th command that matches reaches Redis."""
         return self._add(Rule(matches, "lose command", nth, times, every))
 
-    def withhold_answer(self, matches: Callable[[Command], bool], nth: int = 1, times: int = 1, every: int = 1) -> Rule:
-        """Redis obeys, nobody hears of it, and the connection stands."""
-        return self._add(Rule(matches, "withhold answer", nth, times, every))
+    def silence_after(self, matches: Callable[[Command], bool], nth: int = 1, times: int = 1, every: int = 1) -> Rule:
+        """Redis obeys, nobody hears of it, and the connection stands as a black hole."""
+        return self._add(Rule(matches, "silence", nth, times, every))
+
+    def before(self, matches: Callable[[Command], bool], act: Callable[[], object]) -> Rule:
+        """`act` is called before the next command that matches reaches Redis."""
+        rule = self._add(Rule(matches, "act", 1, 1, 1))
+        rule.act = act
+        return rule
+
+    def names(self) -> list[str]:
+        """Of the connections that stand now."""
+        with self._lock:
+            return sorted(link.name for link in self._links)
 
     def silence(self, *ends_of_names: str) -> list[Link]:
         """Connections that stand now and whose names end so become black holes for good; returns them."""

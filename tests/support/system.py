@@ -168,6 +168,13 @@ class System:
         except requests.RequestException:
             return False
 
+    def why_not_ready(self, url: str | None = None) -> str:
+        """The reason that /readyz gives; empty if it is ready, or does not answer."""
+        try:
+            return str(requests.get(f"{url or self.url}/readyz", timeout=10).json().get("reason", ""))
+        except requests.RequestException:
+            return ""
+
     def predict(self, image: bytes, timeout: float = 60, **headers: str) -> requests.Response:
         return requests.post(f"{self.url}/predict", files={"image": image}, headers=headers, timeout=timeout)
 
