@@ -192,6 +192,6 @@ def _plain(error: requests.RequestException) -> str:
     """What happened, without the nested names of three libraries."""
     if isinstance(error, requests.Timeout):
         return "it took too long"
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         return "connection refused" if "refused" in str(error) else "the connection failed or broke"
     return str(error)

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -54,14 +55,16 @@ def export(entries: Sequence[Dead], directory: Path) -> int:
     """Write each document, and its pixels as a picture where they are a square; returns how many."""
     directory.mkdir(parents=True, exist_ok=True)
     for entry in entries:
-        (directory / f"{entry.id}.json").write_bytes(entry.document)
+        # A document that is none may say anything where its id should be, a path too.
+        name = re.sub(r"\W", "_", entry.id)
+        (directory / f"{name}.json").write_bytes(entry.document)
         try:
             pixels = Job.decode(entry.document).pixels
         except ValueError:
             continue
         side = math.isqrt(len(pixels) // 3)
-        if side * side * 3 == len(pixels):
-            Image.frombytes("RGB", (side, side), pixels).save(directory / f"{entry.id}.png")
+        if pixels and side * side * 3 == len(pixels):
+            Image.frombytes("RGB", (side, side), pixels).save(directory / f"{name}.png")
     return len(entries)
 
 
@@ -86,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again.add_argument("ids", nargs="*", metavar="ID")
     again.add_argument("--all", action="store_true")
     chosen = parser.parse_args(arguments)
+    if chosen.verb == "requeue" and not chosen.ids and not chosen.all:
+        again.error("an ID, or --all")
     try:
         queue = JobQueue(connect(chosen.redis_url, name="dead"), chosen.queue)
         return _do(chosen, queue)
@@ -105,14 +110,22 @@ def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
     elif chosen.verb == "clear":
         queue.clear_dead()
     else:
-        wanted = [entry for entry in entries if chosen.all or entry.id in chosen.ids]
-        for entry in wanted:
-            print(entry.id, "→", requeue(queue, entry))
-        missing = set(chosen.ids) - {entry.id for entry in wanted}
-        for job_id in missing:
-            print(f"{job_id} is not among them.", file=sys.stderr)
-        return 1 if missing else 0
+        return _requeue_all(queue, [entry for entry in entries if chosen.all or entry.id in chosen.ids], chosen.ids)
     return 0
+
+
+def _requeue_all(queue: JobQueue, wanted: Sequence[Dead], ids: Sequence[str]) -> int:
+    """Each of `wanted`; returns 1 if one of them, or of `ids`, could not be."""
+    failed = sorted(set(ids) - {entry.id for entry in wanted})
+    for job_id in failed:
+        print(f"{job_id} is not among them.", file=sys.stderr)
+    for entry in wanted:
+        try:
+            print(entry.id, "→", requeue(queue, entry))
+        except ValueError:
+            failed.append(entry.id)
+            print(f"{entry.id} is no job document.", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

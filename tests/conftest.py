@@ -13,6 +13,7 @@ import pytest
 import redis
 from hypothesis import Phase, settings
 
+from tests.support.fakeserver import FakeServer
 from tests.support.redisserver import RedisServer, binaries
 from tests.support.system import IMAGES, WEIGHTS, System
 
@@ -90,6 +91,14 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
     yield make
     for system in systems:
         system.stop()
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    """A web server that says what the test wants, for the clients."""
+    server = FakeServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
