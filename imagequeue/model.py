@@ -235,7 +235,7 @@ def _labels(labels: str, classes: int, *, must_have: bool) -> tuple[str, ...]:
             warn("labels_missing", reason=str(error).splitlines()[0], instead="class_0 to class_999")
             return tuple(f"class_{i}" for i in range(classes))
     try:
-        lines = tuple(Path(labels).read_text(encoding="utf-8").splitlines())
+        lines = tuple(Path(labels).read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"MODEL_LABELS: {labels} cannot be read: {error}") from error
     if len(lines) != classes:
