@@ -1,151 +1,142 @@
-"""Many requests over a few kept-alive connections, every one of them accounted for.
+"""Many requests, every one of them accounted for: `python stress_test.py`.
 
-Prints how many ended how, the throughput, and the latency's percentiles. Exit 1 if any answer is missing, is wrong
-in shape, or is an error; refusals (503) too, unless --allow-refusals says that they are expected.
+By default 500 requests, 32 at a time, each connection sending its next when it has the answer to the last. With --rate
+requests begin on schedule instead, whatever becomes of the others, and latency is counted from the instant at which
+each was due, so a server that stalls cannot hide it. Prints how many ended how, the throughput and the latency's
+percentiles; on a terminal a line tells the same while it runs. Ctrl-C ends the load early, and accounts for it.
+
+Exit 1 if any answer is missing, is wrong in shape, is an error, or differs from what the same image was answered
+before; refusals (503) too, unless --allow-refusals says that they are expected.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import signal
 import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import logutil
-from imagequeue.client import DEFAULT_URL, Client
-from imagequeue.errors import ImageQueueError, Unavailable
+from imagequeue.client import DEFAULT_URL
+from imagequeue.stress.load import Load
+from imagequeue.stress.outcome import ANSWERED
+from imagequeue.stress.report import page
+from imagequeue.stress.summary import Summary, summarize
+from imagequeue.stress.text import LiveLine, compare, describe
 from settings import load_or_exit
 
 SAMPLES = Path(__file__).with_name("samples")
-ANSWERED = "answered"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one request: `answered`, or the code of its error; seconds from sending to the last byte."""
-
-    kind: str
-    seconds: float
-    is_refusal: bool = False
-
-
-class Load:
-    """`total` requests over `connections` threads, each with a connection of its own."""
-
-    def __init__(self, url: str, images: Sequence[bytes], *, total: int, connections: int, api_key: str = "") -> None:
-        self.outcomes: list[Outcome] = []
-        self.total = total
-        self._url = url
-        self._images = images
-        self._api_key = api_key
-        self._connections = min(connections, total)
-        self._numbers: Iterator[int] = iter(range(total))
-        self._lock = threading.Lock()
-
-    def run(self, progress: Progress) -> float:
-        """Send all of them; returns the seconds it took. Every thread is joined."""
-        threads = [threading.Thread(target=self._send_until_done) for _ in range(self._connections)]
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                progress.show(len(self.outcomes), time.perf_counter() - started)
-                thread.join(timeout=0.1)
-        seconds = time.perf_counter() - started
-        progress.show(len(self.outcomes), seconds)
-        progress.end()
-        return seconds
-
-    def _send_until_done(self) -> None:
-        # A stress test wants to see each refusal, so nothing is retried.
-        with Client(self._url, retries=0, api_key=self._api_key) as client:
-            while True:
-                with self._lock:
-                    number = next(self._numbers, None)
-                if number is None:
-                    return
-                outcome = self._send(client, number)
-                with self._lock:
-                    self.outcomes.append(outcome)
-
-    def _send(self, client: Client, number: int) -> Outcome:
-        started = time.perf_counter()
-        try:
-            answer = client.predict(self._images[number % len(self._images)])
-        except ImageQueueError as error:
-            logutil.log("failed", number=number, code=error.code, reason=error.message)
-            return Outcome(error.code, time.perf_counter() - started, type(error) is Unavailable)
-        except Exception as error:
-            # A thread that ends on a surprise would lose the account of its other requests too.
-            logutil.fail("broke", number=number, reason=repr(error))
-            return Outcome(type(error).__name__, time.perf_counter() - started)
-        seconds = time.perf_counter() - started
-        logutil.log("answered", job=answer.id, number=number, ms=round(seconds * 1000, 1))
-        return Outcome(ANSWERED, seconds)
-
-
-class Progress:
-    """One line on a terminal, nothing elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._is_shown = sys.stderr.isatty()
-
-    def show(self, done: int, seconds: float) -> None:
-        if self._is_shown:
-            filled = 30 * done // self._total
-            rate = done / seconds if seconds > 0 else 0.0
-            bar = "█" * filled + "░" * (30 - filled)
-            print(f"\r{bar} {done}/{self._total}  {rate:6.1f}/s ", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._is_shown:
-            print(file=sys.stderr)
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of the ordered values do not exceed (nearest rank)."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def report(outcomes: Sequence[Outcome], total: int, seconds: float) -> str:
-    kinds = Counter(outcome.kind for outcome in outcomes)
-    kinds["missing"] = total - len(outcomes)
-    lines = [f"{total} requests in {seconds:.1f} s"]
-    lines += [f"  {kind:<20} {n}" for kind, n in kinds.most_common() if n]
-    answered = sorted(outcome.seconds for outcome in outcomes if outcome.kind == ANSWERED)
-    if answered:
-        marks = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-        latency = "  ".join(f"{name} {percentile(answered, share) * 1000:.0f}" for name, share in marks.items())
-        lines += [f"throughput  {len(answered) / seconds:.1f} images/s", f"latency ms  {latency}"]
-    return "\n".join(lines)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+REQUESTS = 500
+CONNECTIONS = 32
+# With a rate they are what may be unanswered at a time before a due request has to wait for a connection.
+CONNECTIONS_WITH_RATE = 128
 
 
 def read_images(files: Sequence[Path]) -> list[bytes]:
+    """The files, and of directories the images in them, in order."""
     try:
-        return [file.read_bytes() for file in files]
+        found = [
+            each
+            for file in files
+            for each in (sorted(f for f in file.iterdir() if f.suffix.lower() in SUFFIXES) if file.is_dir() else [file])
+        ]
+        images = [file.read_bytes() for file in found]
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
+    if not images:
+        print(f"No image in {', '.join(map(str, files))}.", file=sys.stderr)
+        raise SystemExit(1)
+    return images
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("files", nargs="*", type=Path, metavar="FILE", help="images or directories of them, in turn; else the samples")
+    add("--url", default=DEFAULT_URL, help=f"the server's address ({DEFAULT_URL})")
+    add("--requests", type=int, metavar="N", help=f"how many in all ({REQUESTS}, or as many as --duration allows)")
+    add("--duration", type=float, metavar="SECONDS", help="for how long requests begin")
+    add(
+        "--connections",
+        type=int,
+        metavar="N",
+        help=f"how many at a time ({CONNECTIONS}; {CONNECTIONS_WITH_RATE} with --rate)",
+    )
+    add("--rate", type=float, metavar="N", help="how many begin each second, on schedule")
+    add("--report", type=Path, metavar="FILE.html", help="write the run as one HTML file")
+    add("--json", type=Path, metavar="FILE.json", help="write the run's numbers")
+    add("--against", type=Path, metavar="OLD.json", help="show an earlier run's numbers beside this one's")
+    add("--allow-refusals", action="store_true", help="a 503 does not make the exit code 1")
+    add("--api-key", metavar="KEY", help="rather in IMAGEQUEUE_API_KEY: others see a command line")
+    return parser
+
+
+def parse() -> argparse.Namespace:
+    checker = parser()
+    arguments = checker.parse_args()
+    if not arguments.url.startswith(("http://", "https://")):
+        checker.error(f"--url: {arguments.url!r} does not begin with http:// or https://")
+    for name in ("requests", "connections"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            checker.error(f"--{name}: at least 1")
+    for name in ("duration", "rate"):
+        if getattr(arguments, name) is not None and not 0 < getattr(arguments, name) < float("inf"):
+            checker.error(f"--{name}: more than 0")
+    if arguments.requests is None and arguments.duration is None:
+        arguments.requests = REQUESTS
+    arguments.connections = arguments.connections or (CONNECTIONS_WITH_RATE if arguments.rate else CONNECTIONS)
+    try:
+        # Before the load, not after it.
+        arguments.against = Summary.read(arguments.against) if arguments.against else None
+    except (OSError, ValueError) as error:
+        checker.error(f"--against: {error}")
+    for file in (arguments.report, arguments.json):
+        if file is not None and not file.absolute().parent.is_dir():
+            checker.error(f"{file}: there is no such directory")
+    return arguments
+
+
+def run(load: Load, images: int, url: str) -> Summary:
+    """Put the load on, and account for it."""
+    signal.signal(signal.SIGINT, lambda number, frame: load.stop())
+    live = LiveLine()
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    seconds = load.run(live.show)
+    live.end()
+    return summarize(
+        load.outcomes,
+        sent=load.sent,
+        seconds=seconds,
+        started=started,
+        options={
+            "url": url,
+            "images": images,
+            "connections": load.connections,
+            "rate": load.rate,
+            "requests": load.total,
+            "duration": load.duration,
+        },
+    )
+
+
+def write_files(arguments: argparse.Namespace, summary: Summary) -> bool:
+    try:
+        if arguments.json:
+            summary.write(arguments.json)
+        if arguments.report:
+            arguments.report.write_text(page(summary, arguments.against), encoding="utf-8")
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="images, in turn; the samples if none")
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the server's address ({DEFAULT_URL})")
-    parser.add_argument("--requests", type=int, default=500, help="how many in all (500)")
-    parser.add_argument("--connections", type=int, default=32, help="how many at a time (32)")
-    parser.add_argument("--allow-refusals", action="store_true", help="a 503 does not make the exit code 1")
-    parser.add_argument("--api-key", metavar="KEY", help="rather in IMAGEQUEUE_API_KEY: others see a command line")
-    arguments = parser.parse_args()
-    if arguments.requests < 1 or arguments.connections < 1:
-        parser.error("--requests and --connections: at least 1")
+    arguments = parse()
     settings = load_or_exit()
     logutil.configure(
         server=settings.server_name,
@@ -154,18 +145,24 @@ def main() -> None:
         directory=settings.log_dir,
         terminal_level="error",
     )
-    images = read_images(arguments.files or sorted(SAMPLES.glob("*.png")))
+    images = read_images(arguments.files or [SAMPLES])
     load = Load(
         arguments.url,
         images,
-        total=arguments.requests,
         connections=arguments.connections,
+        total=arguments.requests,
+        duration=arguments.duration,
+        rate=arguments.rate,
         api_key=arguments.api_key or settings.imagequeue_api_key,
     )
-    seconds = load.run(Progress(arguments.requests))
-    print(report(load.outcomes, load.total, seconds))
+    summary = run(load, len(images), arguments.url)
+    print(describe(summary))
+    if arguments.against:
+        print(f"\n{compare(arguments.against, summary)}")
+    is_written = write_files(arguments, summary)
     good = sum(o.kind == ANSWERED or (arguments.allow_refusals and o.is_refusal) for o in load.outcomes)
-    raise SystemExit(0 if good == load.total else 1)
+    is_whole = summary.sent == load.total or (load.duration is not None and summary.sent > 0)
+    raise SystemExit(0 if good == summary.sent and is_whole and is_written else 1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Thread-safe as far as `requests` is: give each thread a Client of its own, which
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -139,11 +140,16 @@ class Client:
 
 def read_answer(response: requests.Response) -> Answer:
     """An HTTP answer of POST /predict for one image; raises the error that it stands for."""
+    return parse_answer(response.status_code, response.headers, response.content)
+
+
+def parse_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """`read_answer` for who has the three parts of an answer from another library."""
     try:
-        document: Any = response.json()
-        if response.status_code != 200:
+        document: Any = json.loads(body)
+        if status != 200:
             error = document["error"]
-            raise _error(response, str(error["code"]), str(error["message"]))
+            raise _error(status, headers, str(error["code"]), str(error["message"]))
         predictions = tuple(
             Prediction(str(p["label"]), float(p["probability"]), index)
             for index, p in enumerate(document["predictions"])
@@ -153,24 +159,26 @@ def read_answer(response: requests.Response) -> Answer:
             predictions=predictions,
             model=str(document.get("model", "")),
             weights=str(document.get("weights", "")),
-            timing=_timing(response.headers.get("Server-Timing", "")),
+            timing=_timing(headers.get("Server-Timing", "")),
         )
     except (ValueError, KeyError, TypeError) as broken:
-        raise WrongShape(
-            f"HTTP {response.status_code} with a body that is no answer: {response.text[:100]!r}"
-        ) from broken
+        raise WrongShape(f"HTTP {status} with a body that is no answer: {_text(body[:100])!r}") from broken
     probabilities = [p.probability for p in predictions]
     is_sorted = probabilities == sorted(probabilities, reverse=True)
     if document.get("success") is not True or not predictions or not is_sorted or not 0 <= probabilities[0] <= 1.001:
-        raise WrongShape(f"These are no predictions: {response.text[:200]!r}")
+        raise WrongShape(f"These are no predictions: {_text(body[:200])!r}")
     return answer
 
 
-def _error(response: requests.Response, code: str, message: str) -> ImageQueueError:
-    fallback = ClientError if 400 <= response.status_code < 500 else ImageQueueError
-    error = _BY_STATUS.get(response.status_code, fallback)(message)
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
+
+
+def _error(status: int, headers: Mapping[str, str], code: str, message: str) -> ImageQueueError:
+    fallback = ClientError if 400 <= status < 500 else ImageQueueError
+    error = _BY_STATUS.get(status, fallback)(message)
     if isinstance(error, Unavailable):
-        retry_after = response.headers.get("Retry-After", "")
+        retry_after = headers.get("Retry-After", "")
         error.retry_after = int(retry_after) if retry_after.isdigit() else 1
     # The server knows more kinds than there are statuses.
     error.code = code  # type: ignore[misc]

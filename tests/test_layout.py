@@ -33,6 +33,7 @@ LAYERS = {
     "workermetrics": 6,
     "faults": 5,
     "client": 5,
+    "stress": 6,
     "dead": 5,
     "fleet": 5,
     "web": 7,

@@ -1,30 +1,42 @@
-"""stress_test.py: every request is accounted for, and the exit code tells the truth."""
+"""stress_test.py as a user runs it: every request accounted for, an exit code that tells the truth, its files."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stress_test import ANSWERED, Load, Outcome, Progress, percentile, report
 from tests.support.fakeserver import FakeServer, Reply, answer, refusal
+from tests.support.pictures import picture
 from tests.support.redisserver import free_port
-from tests.support.system import ROOT
+from tests.support.system import ROOT, eventually
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "stress_test.py"), *arguments],
+        [sys.executable, str(ROOT / "stress_test.py"), *map(str, arguments)],
+        cwd=ROOT,
         env={**os.environ, "LOG_LEVEL": "info"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_five_hundred_requests_are_what_it_sends_unless_told_otherwise() -> None:
+    with FakeServer() as server:
+        ended = run("--url", server.url)
+    assert (ended.returncode, len(server.requests)) == (0, 500), ended.stderr
+    assert ended.stdout.startswith("500 requests in ")
+    assert "  answered             500\n" in ended.stdout
+    assert ended.stderr == "", "no live line where nobody looks"
 
 
 def test_all_answered_is_0_with_counts_throughput_and_percentiles(fake_server: FakeServer) -> None:
@@ -54,12 +66,13 @@ def test_the_images_are_sent_in_turn(fake_server: FakeServer, tmp_path: Path) ->
         (refusal(503, "queue_full", Retry_After="60"), "queue_full 1"),
         (Reply(200, b"<html>"), "wrong_shape 1"),
         (answer([("a", 0.1), ("b", 0.9)]), "wrong_shape 1"),
+        (answer([("church", 0.9)]), "changed 1"),
         (Reply(200, b"{", is_cut=True), "server_away 1"),
     ],
 )
 def test_one_that_is_not_answered_right_is_1(fake_server: FakeServer, bad: Reply, line: str) -> None:
     fake_server.replies = [answer(), bad, answer()]
-    ended = run("--url", fake_server.url, "--requests", "8", "--connections", "2")
+    ended = run("--url", fake_server.url, "--requests", "8", "--connections", "1", ROOT / "samples" / "maze.png")
     assert ended.returncode == 1
     assert line in [" ".join(found.split()) for found in ended.stdout.splitlines()]
     assert len(fake_server.requests) == 8, "nothing is tried again, and the others are sent all the same"
@@ -86,34 +99,68 @@ def test_wrong_arguments_are_told_before_anything_is_sent(fake_server: FakeServe
     assert fake_server.requests == []
 
 
-def test_a_surprise_in_one_request_does_not_lose_the_others(
-    fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import stress_test
-
-    predict, calls = stress_test.Client.predict, iter(range(100))
-
-    def surprising(self, image):  # type: ignore[no-untyped-def]
-        if next(calls) == 3:
-            raise ZeroDivisionError
-        return predict(self, image)
-
-    monkeypatch.setattr(stress_test.Client, "predict", surprising)
-    load = Load(fake_server.url, [b"x"], total=10, connections=3)
-    load.run(Progress(10))
-    kinds = [outcome.kind for outcome in load.outcomes]
-    assert sorted(kinds) == ["ZeroDivisionError", *[ANSWERED] * 9]
+def test_the_files_it_writes_are_the_run_and_can_be_held_against_the_next(tmp_path: Path) -> None:
+    old, new, report = tmp_path / "old.json", tmp_path / "new.json", tmp_path / "report.html"
+    with FakeServer() as server:
+        assert run("--url", server.url, "--requests", 10, "--json", old).returncode == 0
+        ended = run(
+            "--url", server.url, "--rate", 100, "--duration", 0.2, "--json", new, "--report", report, "--against", old
+        )
+    assert ended.returncode == 0, ended.stderr
+    assert [json.loads(file.read_text())["kinds"] for file in (old, new)] == [{"answered": 10}, {"answered": 20}]
+    assert "throughput, images/s" in ended.stdout
+    assert "Beside the run before" in report.read_text()
 
 
-def test_what_never_came_back_is_counted_as_missing() -> None:
-    lines = report([Outcome(ANSWERED, 0.5)] * 3, total=5, seconds=1.0).splitlines()
-    assert [line.split() for line in lines[1:3]] == [["answered", "3"], ["missing", "2"]]
+def test_a_directory_stands_for_the_images_in_it(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    (tmp_path / "notes.txt").write_text("no image")
+    bodies = set()
+
+    def reply(number: int, body: bytes) -> Reply:
+        bodies.add(body)
+        return answer()
+
+    with FakeServer(reply) as server:
+        assert run("--url", server.url, "--requests", 6, tmp_path).returncode == 0
+    assert bodies == {picture(number) for number in range(3)}
 
 
-@pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_a_percentile_is_the_nearest_rank(share: float, value: int) -> None:
-    assert percentile(list(range(1, 101)), share) == value
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--requests", "0"), "--requests: at least 1"),
+        (("--connections", "0"), "--connections: at least 1"),
+        (("--rate", "0"), "--rate: more than 0"),
+        (("--duration", "nan"), "--duration: more than 0"),
+        (("--url", "localhost:5000"), "does not begin with http://"),
+        (("--against", "missing.json"), "--against:"),
+        (("--report", "nowhere/report.html"), "no such directory"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named_before_any_request(arguments: tuple[str, ...], said: str) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert said in ended.stderr
 
 
-def test_of_one_value_every_percentile_is_that_value() -> None:
-    assert [percentile([7.0], share) for share in (0.5, 0.99, 1.0)] == [7.0] * 3
+def test_ctrl_c_ends_the_load_and_what_was_sent_is_accounted_for() -> None:
+    with FakeServer() as server:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "stress_test.py"), "--url", server.url, "--rate", "20", "--requests", "100000"],
+            cwd=ROOT,
+            env=os.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            eventually(lambda: len(server.requests) >= 3)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 1, "not all that was asked for was sent"
+    assert f"  answered             {len(server.requests)}\n" in output
+    assert errors == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,9 +34,9 @@ def refusal(status: int, code: str, message: str = "Because.", **headers: str) -
 
 
 class FakeServer:
-    """Gives each request the next reply; the last one again and again."""
+    """Gives each request the next reply; the last one again and again. Or what `choose(number, body)` says."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose: Callable[[int, bytes], Reply] | None = None) -> None:
         self.replies: list[Reply] = [answer()]
         # (path, headers, body) of each request.
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -52,8 +53,12 @@ class FakeServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 with lock:
+                    number = len(fake.requests)
                     fake.requests.append((self.path, dict(self.headers), body))
                     reply = fake.replies.pop(0) if len(fake.replies) > 1 else fake.replies[0]
+                if choose is not None:
+                    # Outside the lock: it may wait for other requests.
+                    reply = choose(number, body)
                 content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
@@ -71,6 +76,12 @@ class FakeServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         self._server.shutdown()
