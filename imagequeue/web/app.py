@@ -150,8 +150,8 @@ def _discard_body() -> None:
     try:
         while stream is not None and left > 0 and (chunk := stream.read(min(left, 64 * 1024))):
             left -= len(chunk)
-    except BadRequest:
-        # Broken there, too; the refusal stands.
+    except (BadRequest, TimeoutError):
+        # Broken there, too, or as slow; the refusal stands.
         return
 
 

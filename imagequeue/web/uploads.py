@@ -34,9 +34,12 @@ class Body:
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        """Raises BadRequest."""
+        """Raises BadRequest, TimeoutError."""
         try:
             return self._stream.read(size)
+        except TimeoutError:
+            # Too slow is not broken; read_uploads and read_body tell it.
+            raise
         # Each server has exceptions of its own for chunks that are none.
         except Exception as error:
             raise BadRequest("The body is broken: it ends too early, or its chunks are none.") from error

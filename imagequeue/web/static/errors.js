@@ -27,7 +27,7 @@ export const away = () =>
 export function refused(response, body) {
   const { code = "", message = "" } = body?.error ?? {};
   const header = response.headers.get("Retry-After");
-  const isTransient = [401, 429, 502, 503, 504].includes(response.status);
+  const isTransient = [401, 408, 429, 502, 503, 504].includes(response.status);
   const retryAfter = isTransient ? Number(header) || 0 : null;
   // A job's id leads to its trace; a request that was refused has none.
   const id = ["job_failed", "deadline_exceeded", "job_lost", "cancelled"].includes(code) ? body.id : "";
@@ -41,6 +41,7 @@ const SENTENCES = {
   server_busy: "The server is busy with as many images as it can hold.",
   no_workers: "No worker is running, so nobody can look at the image now.",
   redis_down: "The server has lost its queue; it does not reach Redis.",
+  too_slow: "The upload broke off, or came too slowly.",
   job_lost: "The queue was restarted and the image was lost on the way.",
   draining: "The server is about to stop and takes nothing more.",
   deadline_exceeded: "It took too long: no worker got to the image in time.",
