@@ -34,6 +34,7 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         timeout=settings.request_timeout,
         job_timeout=settings.job_timeout,
         poll_interval=settings.poll_interval,
+        cache_seconds=settings.result_cache_seconds,
         threads=settings.web_threads,
         decoders=cpus.available(),
         is_draining=draining.is_set,

@@ -241,6 +241,9 @@ class Settings:
         _count(0),
         "its port, or the first free one of the 64 from there on; 0: a worker does not. See docs/monitoring.md",
     )
+    result_cache_seconds: float = _setting(
+        0.0, _seconds(0), "how long a web process answers equal images without computing them again; 0: not at all"
+    )
     log_level: str = _setting("info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error")
     log_format: str = _setting("text", _one_of("text", "json"), "text or json")
     log_dir: str = _setting("", _text, "also append the log to one file for each script in this directory")

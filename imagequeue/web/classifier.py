@@ -12,18 +12,20 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect
 from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown, RedisSilent
 from imagequeue.events import log
-from imagequeue.job import Job, Result
+from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
 from imagequeue.overview import Lookout, Overview, look
 from imagequeue.waiter import Ticket, Waiter
 from imagequeue.web.admission import Admission, Visit
+from imagequeue.web.answer import Answer
+from imagequeue.web.cache import Entry, ResultCache
 
 # Threads that no waiting request may take: probes must be answered while the queue is full.
 RESERVED_THREADS = 8
@@ -31,55 +33,6 @@ RESERVED_THREADS = 8
 MAX_UNDECODED_BYTES = 128 * 2**20
 # A subscription is made anew within milliseconds; one that has been away for longer means that Redis is.
 REDIS_AWAY_SECONDS = 1.0
-
-
-@dataclass
-class Answer:
-    """What became of one image of a request: a result, or the error that kept it from one."""
-
-    id: str
-    result: Result | None = None
-    error: ImageQueueError | None = None
-    decode_ms: float = 0.0
-    enqueue_ms: float = 0.0
-    # The instant (of time.perf_counter) at which Redis had the job.
-    enqueued_at: float = 0.0
-    # From when the worker had the result until the request's thread went on: complete, publish, message, wake.
-    wake_ms: float = 0.0
-    # From when the request was let in, its body still unread.
-    total_ms: float = 0.0
-    came_by: str = ""
-
-    def close(self, entered: float) -> None:
-        """The answer is there: how long it took, since the request was let in at `entered`."""
-        now = time.perf_counter()
-        self.total_ms = (now - entered) * 1000
-        if self.result is not None:
-            # The worker's stages are by other clocks, so only their lengths count.
-            elsewhere = self.fact("queued_ms") + self.fact("inference_ms")
-            self.wake_ms = max(0.0, (now - self.enqueued_at) * 1000 - elsewhere)
-
-    def fact(self, name: str) -> float:
-        """A number that the worker told of the way there; 0 if it did not."""
-        return float(self.result.facts.get(name, 0)) if self.result is not None else 0.0
-
-    def stages(self) -> dict[str, float]:
-        """How long each stage took, ms, in the order of an image's way."""
-        return {
-            "decode": self.decode_ms,
-            "enqueue": self.enqueue_ms,
-            "queue": self.fact("queued_ms"),
-            "inference": self.fact("inference_ms"),
-            "wake": self.wake_ms,
-            "total": self.total_ms,
-        }
-
-    @property
-    def status(self) -> int:
-        """As HTTP has it, had the request been of this image alone."""
-        if self.error is not None:
-            return self.error.status
-        return 200 if self.result is not None else 202
 
 
 class Classifier:
@@ -100,6 +53,7 @@ class Classifier:
         timeout: float,
         job_timeout: float,
         poll_interval: float,
+        cache_seconds: float = 0.0,
         threads: int,
         decoders: int,
         is_draining: Callable[[], bool] = lambda: False,
@@ -107,7 +61,7 @@ class Classifier:
         """timeout, job_timeout, poll_interval, result_ttl: seconds. image_size: (width, height).
 
         timeout: of a job that a client waits for. job_timeout: of one that is submitted and asked for later.
-        is_decoding_fast: see images.
+        is_decoding_fast: see images. cache_seconds: how long answers serve equal images; 0: not at all.
 
         threads: how many requests the server serves at a time. decoders: images decoded at the same time, which
         bounds the memory that decoding takes; more than the processors would only make all of them later.
@@ -128,6 +82,7 @@ class Classifier:
         self._timeout = timeout
         self._job_timeout = job_timeout
         self._poll_interval = poll_interval
+        self._cache = ResultCache(cache_seconds) if cache_seconds else None
         self._door = Admission(max_requests=max(1, threads - RESERVED_THREADS), max_bytes=MAX_UNDECODED_BYTES)
         self._decoding = threading.BoundedSemaphore(decoders)
         self._starting = threading.Lock()
@@ -200,7 +155,7 @@ class Classifier:
             waits = []
             uploads.reverse()
             while uploads:
-                waits.append(self._send(uploads.pop(), top, log_fields, registered))
+                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, registered))
             visit.decoded()
             return [self._wait(answer, ticket, until, visit) for answer, ticket in waits]
 
@@ -216,14 +171,33 @@ class Classifier:
         visit.decoded()
         return [self._close(answer, visit) for answer in answers]
 
+    def _send_unless_known(
+        self, upload: bytes, top: int, log_fields: Mapping[str, Any], registered: ExitStack
+    ) -> tuple[Answer, Ticket | Entry | None]:
+        """As `_send`; but an image whose answer is known, or on its way, is only waited for."""
+        if self._cache is None:
+            return self._send(upload, top, log_fields, registered)
+        entry, lead = self._cache.enter(upload, top)
+        answer = Answer(id="", lead=lead)
+        if lead is None:
+            return answer, entry
+        # Should the request end in a way that nobody thought of: others may be waiting.
+        registered.callback(lead.settle)
+        return self._send(upload, top, log_fields, registered, answer)
+
     def _send(
-        self, upload: bytes, top: int, log_fields: Mapping[str, Any], registered: ExitStack | None
+        self,
+        upload: bytes,
+        top: int,
+        log_fields: Mapping[str, Any],
+        registered: ExitStack | None,
+        answer: Answer | None = None,
     ) -> tuple[Answer, Ticket | None]:
         """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already.
 
         registered: where the waiting ends; None if nobody waits.
         """
-        answer, ticket = Answer(id=""), None
+        answer, ticket = answer or Answer(id=""), None
         try:
             job = self._decode(upload, top, answer)
             if registered is None:
@@ -270,18 +244,24 @@ class Classifier:
         answer.enqueue_ms = (answer.enqueued_at - started) * 1000
         log("enqueued", job=job.id, **log_fields, depth=depth)
 
-    def _wait(self, answer: Answer, ticket: Ticket | None, until: float, visit: Visit) -> Answer:
+    def _wait(self, answer: Answer, ticket: Ticket | Entry | None, until: float, visit: Visit) -> Answer:
         if answer.error is None and ticket is not None:
             try:
-                answer.result = self._waiter.wait(ticket, until)
+                if isinstance(ticket, Entry):
+                    answer.result, answer.came_by = ticket.wait(until), "cache"
+                    answer.id = answer.result.id
+                else:
+                    answer.result = self._waiter.wait(ticket, until)
+                    answer.came_by = ticket.came_by
                 answer.error = answer.result.error
             except ImageQueueError as error:
                 answer.error = _alone(error)
-            answer.came_by = ticket.came_by
         return self._close(answer, visit)
 
     def _close(self, answer: Answer, visit: Visit) -> Answer:
         answer.close(visit.entered)
+        if answer.lead is not None:
+            answer.lead.settle(answer.result, answer.error)
         for listener in self.on_answer:
             listener(answer)
         return answer

@@ -12,7 +12,8 @@ from imagequeue.errors import BadImage, BadRequest
 from imagequeue.events import log
 from imagequeue.job import Result
 from imagequeue.web.admission import Visit
-from imagequeue.web.classifier import Answer, Classifier
+from imagequeue.web.answer import Answer
+from imagequeue.web.classifier import Classifier
 
 
 def classifier() -> Classifier:

@@ -21,7 +21,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from imagequeue.errors import ConfigurationError, Unavailable
 from imagequeue.metrics import SECONDS_BUCKETS, QueueCollector
-from imagequeue.web.classifier import Answer, Classifier
+from imagequeue.web.answer import Answer
+from imagequeue.web.classifier import Classifier
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Requests to no route share one series: an attacker's paths must not make one each.

@@ -11,7 +11,7 @@ from werkzeug.http import parse_options_header
 from imagequeue.errors import BadRequest, ImageQueueError
 from imagequeue.job import Result
 from imagequeue.web import exchange
-from imagequeue.web.classifier import Answer
+from imagequeue.web.answer import Answer
 from imagequeue.web.uploads import read_uploads
 
 MAX_TOP = 1000

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagequeue.web.classifier import Answer
+from imagequeue.web.answer import Answer
 
 # A minute at 68 images a second; at more, percentiles are of the latest that many.
 MOST = 4096

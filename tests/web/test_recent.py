@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imagequeue.errors import QueueFull
 from imagequeue.job import Prediction, Result
-from imagequeue.web.classifier import Answer
+from imagequeue.web.answer import Answer
 from imagequeue.web.recent import MOST, WINDOW_SECONDS, Recent, percentile
 
 

@@ -1,0 +1,104 @@
+"""Equal images computed once: answers by the uploaded bytes, and one computation for all who ask meanwhile.
+
+Of one web process, and off unless RESULT_CACHE_SECONDS is set: somebody who changes the model wants new answers. A hit
+costs a hash of the upload; nothing is decoded and Redis hears nothing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from imagequeue.errors import DeadlineExceeded, ImageQueueError, Unavailable
+from imagequeue.job import Result
+
+# 500 bytes each, as a rule.
+MOST_ENTRIES = 4096
+# What of a worker's account is about the answer, not about the way to it.
+_LASTING = ("model", "weights")
+
+
+class Entry:
+    """One image's answer, there already or on its way."""
+
+    def __init__(self) -> None:
+        self.expires_at = float("inf")
+        self._settled = threading.Event()
+        self._result: Result | None = None
+        self._error: ImageQueueError | None = None
+
+    def settle(self, result: Result | None, error: ImageQueueError | None) -> bool:
+        """False if it was settled before: the first answer counts."""
+        if self._settled.is_set():
+            return False
+        self._result, self._error = result, error
+        self._settled.set()
+        return True
+
+    def wait(self, until: float) -> Result:
+        """The result, waiting no longer than the instant `until` (of time.monotonic).
+
+        Raises DeadlineExceeded at that instant; the error of the one that computes, if it has none.
+        """
+        if not self._settled.wait(max(0.0, until - time.monotonic())):
+            raise DeadlineExceeded("The deadline passed before the image was classified.")
+        if self._result is None:
+            # The other one's deadline was not this one's.
+            if self._error is None or isinstance(self._error, DeadlineExceeded):
+                raise Unavailable("An equal image was given up on its way; send it again.")
+            raise self._error
+        return replace(self._result, facts={k: v for k, v in self._result.facts.items() if k in _LASTING})
+
+
+class ResultCache:
+    """The entries of one process, the least recently used of too many dropped."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """seconds: how long an answer counts."""
+        self._seconds = seconds
+        self._clock = clock
+        self._entries: OrderedDict[tuple[bytes, int], Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def enter(self, upload: bytes, top: int) -> tuple[Entry, Lead | None]:
+        """The entry of an upload, and the lead if the caller is the one to compute it."""
+        key = (hashlib.blake2b(upload, digest_size=16).digest(), top)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None and entry.expires_at > self._clock():
+                self._entries.move_to_end(key)
+                return entry, None
+            entry = self._entries[key] = Entry()
+            self._entries.move_to_end(key)
+            while len(self._entries) > MOST_ENTRIES:
+                self._entries.popitem(last=False)
+        return entry, Lead(self, key, entry)
+
+    def settle(
+        self, key: tuple[bytes, int], entry: Entry, result: Result | None, error: ImageQueueError | None
+    ) -> None:
+        with self._lock:
+            if not entry.settle(result if error is None else None, error):
+                return
+            if result is not None and error is None:
+                entry.expires_at = self._clock() + self._seconds
+            elif self._entries.get(key) is entry:
+                # An error is nobody else's business later.
+                del self._entries[key]
+
+
+class Lead:
+    """The duty of the one who computes: `settle`, whatever comes."""
+
+    def __init__(self, cache: ResultCache, key: tuple[bytes, int], entry: Entry) -> None:
+        self._cache = cache
+        self._key = key
+        self._entry = entry
+
+    def settle(self, result: Result | None = None, error: ImageQueueError | None = None) -> None:
+        """Answer all who wait; a result is kept, an error is not. The first call counts."""
+        self._cache.settle(self._key, self._entry, result, error)
