@@ -21,6 +21,7 @@ from imagequeue.web import (
     health,
     jobs,
     metrics,
+    openapi,
     pages,
     predict,
     samples,
@@ -65,7 +66,7 @@ def create_app(
     # First, so that what is refused later on is counted too.
     meters.watch(app)
     app.extensions["samples"] = samples.Samples(samples_directory)
-    for module in (predict, jobs, tfserving, v2, health, stats, metrics, pages, samples):
+    for module in (predict, jobs, tfserving, v2, health, stats, metrics, openapi, pages, samples):
         app.register_blueprint(module.blueprint)
     app.before_request(_begin)
     allow_origins(app, cors_origins)

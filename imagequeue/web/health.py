@@ -11,11 +11,13 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/livez")
 def livez() -> Response:
+    """Whether this process runs."""
     return jsonify({"status": "alive"})
 
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[Response, int]:
+    """Whether a request sent now would be served; if not, why."""
     classifier: Classifier = current_app.extensions["classifier"]
     reason = classifier.why_not_ready()
     if reason:

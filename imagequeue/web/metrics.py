@@ -162,6 +162,7 @@ def bury_dead_processes(directory: Path) -> None:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
+    """The numbers that Prometheus collects."""
     meters: WebMetrics = current_app.extensions["metrics"]
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return Response(encode(meters.registry()), content_type=content_type)

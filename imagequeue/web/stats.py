@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from flask import Blueprint, Response, current_app, json
+from flask.blueprints import BlueprintSetupState
 
 from imagequeue.overview import FRESH_SECONDS, LiveWorker
 from imagequeue.web.classifier import Classifier
@@ -40,12 +41,13 @@ class Page:
 
 
 @blueprint.record_once
-def _prepare(state: Any) -> None:
+def _prepare(state: BlueprintSetupState) -> None:
     state.app.extensions["stats"] = Page()
 
 
 @blueprint.get("/stats")
 def stats() -> Response:
+    """What goes on: the queue, the workers, the counters, the latest answers."""
     page: Page = current_app.extensions["stats"]
     body = page.body(current_app.extensions["classifier"], current_app.extensions["recent"])
     response = Response(body, mimetype="application/json")

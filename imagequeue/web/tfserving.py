@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import BaseConverter
 
 from imagequeue.errors import BadRequest
 from imagequeue.job import Result
@@ -24,8 +26,19 @@ FILES_SIGNATURE, TENSOR_SIGNATURE = "serving_default", "serving_tensor"
 blueprint = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
 
-@blueprint.get("/<name>")
-@blueprint.get("/<name>/versions/<version>")
+class ModelConverter(BaseConverter):
+    """A name or a version in a path. It ends at a colon, so that `name:predict` is never a model of that name."""
+
+    regex = "[^/:]+"
+
+
+@blueprint.record_once
+def _know_names(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["model"] = ModelConverter
+
+
+@blueprint.get("/<model:name>")
+@blueprint.get("/<model:name>/versions/<model:version>")
 def status(name: str, version: str | None = None) -> Response:
     """The state of a model's versions, of which there is one."""
     model_named(name, version)
@@ -33,8 +46,8 @@ def status(name: str, version: str | None = None) -> Response:
     return jsonify({"model_version_status": [state]})
 
 
-@blueprint.get("/<name>/metadata")
-@blueprint.get("/<name>/versions/<version>/metadata")
+@blueprint.get("/<model:name>/metadata")
+@blueprint.get("/<model:name>/versions/<model:version>/metadata")
 def metadata(name: str, version: str | None = None) -> Response:
     """The model's signatures: names, types and shapes of what it takes and gives."""
     model = model_named(name, version)
@@ -47,8 +60,8 @@ def metadata(name: str, version: str | None = None) -> Response:
     )
 
 
-@blueprint.post("/<name>:predict")
-@blueprint.post("/<name>/versions/<version>:predict")
+@blueprint.post("/<model:name>:predict")
+@blueprint.post("/<model:name>/versions/<model:version>:predict")
 def predict(name: str, version: str | None = None) -> Response:
     """Classify images given as `instances` or `inputs`: the probability of each class, for files the best one too."""
     model = model_named(name, version)
@@ -68,8 +81,8 @@ def predict(name: str, version: str | None = None) -> Response:
     return _answer({"outputs": columns} if instances.is_columnar else {"predictions": rows}, results)
 
 
-@blueprint.post("/<name>:classify")
-@blueprint.post("/<name>/versions/<version>:classify")
+@blueprint.post("/<model:name>:classify")
+@blueprint.post("/<model:name>/versions/<model:version>:classify")
 def classify(name: str, version: str | None = None) -> Response:
     """Classify the image in each of `examples`: pairs of label and score, best first, as many as `top` says."""
     model_named(name, version)

@@ -97,8 +97,10 @@ def _read(document: dict[str, Any], binary: bytes) -> InferRequest:
 
 def _wanted_output(document: dict[str, Any]) -> tuple[int, bool]:
     """How many classes as text, and whether in bytes."""
-    is_binary = _parameters(document, "The request").get("binary_data_output") is True
-    outputs = document.get("outputs") or [{"name": OUTPUT}]
+    is_binary = _flag(_parameters(document, "The request"), "binary_data_output", False)
+    outputs = document.get("outputs")
+    if outputs is None or outputs == []:
+        outputs = [{"name": OUTPUT}]
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
         raise BadRequest(f"`outputs` is no list of the model's one output, `{OUTPUT}`.")
     (output,) = outputs
@@ -106,9 +108,12 @@ def _wanted_output(document: dict[str, Any]) -> tuple[int, bool]:
         raise BadRequest(f"The model has no output {str(output.get('name'))[:100]!r}; its output is `{OUTPUT}`.")
     parameters = _parameters(output, f"The output `{OUTPUT}`")
     classification = parameters.get("classification", 0)
+    if isinstance(classification, float) and classification.is_integer():
+        # JSON has one kind of number: 3.0 is the integer 3.
+        classification = int(classification)
     if type(classification) is not int or classification < 0:
         raise BadRequest("`classification` is no number of classes.")
-    return classification, bool(parameters.get("binary_data", is_binary))
+    return classification, _flag(parameters, "binary_data", is_binary)
 
 
 def _images(document: dict[str, Any], binary: bytes) -> list[bytes]:
@@ -167,6 +172,13 @@ def _flat(nested: object) -> Iterator[object]:
             waiting.extend(reversed(element))
         else:
             yield element
+
+
+def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise BadRequest(f"`{name}` is neither true nor false.")
+    return value
 
 
 def _parameters(owner: dict[str, Any], name: str) -> dict[str, Any]:

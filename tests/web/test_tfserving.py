@@ -211,9 +211,15 @@ def test_another_model_version_or_verb_is_not_found(service: Service, method: st
 
 
 def test_the_wrong_method_is_refused_in_the_same_shape(service: Service) -> None:
-    for method, path in (("DELETE", MODEL), ("PUT", f"{MODEL}:predict"), ("POST", f"{MODEL}:regress")):
+    for method, path, status in (
+        ("DELETE", MODEL, 405),
+        ("PUT", f"{MODEL}:predict", 405),
+        # A colon is no part of a model's name, so this is no path that could be read either.
+        ("GET", f"{MODEL}:predict", 405),
+        ("POST", f"{MODEL}:regress", 404),
+    ):
         response = service.client.open(path, method=method)
-        assert (response.status_code, set(response.json)) == (405, {"error"})
+        assert (response.status_code, set(response.json)) == (status, {"error"})
 
 
 def test_without_a_worker_there_is_no_model_for_now(make_service: MakeService) -> None:
