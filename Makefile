@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint format docs clean help
+.PHONY: serve test soak lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    Redis, one worker and the web server on http://127.0.0.1:5000, until Ctrl-C"
 	@echo "make test     every test that this machine can run, and what was skipped and why"
+	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   ruff, writing"
 	@echo "make docs     docs/settings.md and the samples, from their sources"
@@ -28,6 +29,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m bench.soak $(SOAK)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.settings_page

@@ -1,0 +1,50 @@
+"""What docs/security.md tells people to do, done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import redis
+import requests
+
+from tests.support.pictures import picture
+from tests.support.redisserver import RedisServer
+from tests.support.system import ROOT, System
+
+PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+
+
+def test_the_redis_user_of_the_page_can_do_what_the_service_does_and_no_more(
+    redis_server: RedisServer, make_system: Callable[..., System]
+) -> None:
+    (rules,) = re.findall(r"^user imagequeue (.*)$", PAGE, re.MULTILINE)
+    admin = redis_server.client()
+    admin.execute_command("ACL", "SETUSER", "imagequeue", *rules.replace("PASSWORD", "secret").split())
+    url = f"redis://imagequeue:secret@127.0.0.1:{redis_server.port}/0"
+
+    system = make_system(url, API_KEYS="alice:k", RATE_LIMIT="100/minute").start()
+    key = {"X-API-Key": "k"}
+    assert system.predict(picture(1), **key).status_code == 200
+    assert not admin.acl_log()
+    for path in ("/readyz", "/stats", "/metrics"):
+        assert requests.get(f"{system.url}{path}", headers=key, timeout=20).status_code == 200, admin.acl_log()
+    for script in (*system.webs, *system.workers):
+        assert "NOPERM" not in script.output
+        assert "permit" not in script.output
+    denied = admin.acl_log()
+    assert not denied, denied
+
+    with redis.Redis.from_url(url, protocol=2) as user:
+        for command in (
+            ("FLUSHALL",),
+            ("CONFIG", "GET", "*"),
+            ("KEYS", "*"),
+            ("SHUTDOWN",),
+            ("ACL", "LIST"),
+            ("GET", "another"),
+            ("PUBLISH", "another", "x"),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                user.execute_command(*command)
