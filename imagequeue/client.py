@@ -5,89 +5,56 @@ Thread-safe as far as `requests` is: give each thread a Client of its own, which
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 
-from imagequeue.errors import (
-    BadImage,
-    BadRequest,
-    ClientError,
-    DeadlineExceeded,
-    ImageQueueError,
-    JobFailed,
-    NotFound,
-    TooLarge,
-    TooMany,
-    Unauthorized,
-    Unavailable,
-    Unsupported,
-)
-from imagequeue.job import Prediction
+from imagequeue.answers import Answer, Reply, ServerAway, WrongShape, answer_of, document_of, parse_answer, results_of
+from imagequeue.errors import ImageQueueError, Unavailable
+
+__all__ = ["DEFAULT_URL", "Answer", "Client", "ServerAway", "WrongShape"]
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 # Longer than the server's own deadline, which answers 504 and says why.
 DEFAULT_TIMEOUT = 60.0
+# Of one request of `predict_many`: well within what a server takes by default, MAX_UPLOAD_BYTES.
+CHUNK_IMAGES = 64
+CHUNK_BYTES = 8 * 2**20
 
-_BY_STATUS: dict[int, type[ImageQueueError]] = {
-    error.status: error
-    for error in (
-        BadRequest,
-        Unauthorized,
-        NotFound,
-        TooLarge,
-        Unsupported,
-        BadImage,
-        TooMany,
-        Unavailable,
-        DeadlineExceeded,
-        JobFailed,
-    )
-}
-
-
-class ServerAway(Unavailable):
-    """Nobody answers at the address, or the connection broke before the answer came."""
-
-    code = "server_away"
-
-
-class WrongShape(ImageQueueError):
-    """An answer came that is none of this service's."""
-
-    code = "wrong_shape"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The labels of one image, best first. `timing`: the server's own account, ms by stage (Server-Timing)."""
-
-    id: str
-    predictions: tuple[Prediction, ...]
-    model: str = ""
-    weights: str = ""
-    timing: Mapping[str, float] = field(default_factory=dict)
+Image = str | Path | bytes
+T = TypeVar("T")
 
 
 class Client:
-    """One server, one kept-alive connection."""
+    """One server, one kept-alive connection.
+
+    What the server refuses or fails at is raised as the error that the server itself raised (BadImage, QueueFull, …).
+    Every method may raise ServerAway, and WrongShape for what is no answer of this service; those that take images,
+    given by their file's path or bytes, raise OSError for a file that cannot be read.
+    """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, timeout: float = DEFAULT_TIMEOUT, retries: int = 3, api_key: str = ""
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = 3,
+        longest_wait: float = 60.0,
+        api_key: str = "",
     ) -> None:
         """url: the server's address. timeout: seconds for each try. api_key: for a server that asks for one.
 
-        retries: how often a 503 is tried again, after as many seconds as the server asks for.
+        retries: how often a 503 is tried again, after as many seconds as the server asks for; but not if those are
+        more than longest_wait.
         """
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._retries = retries
+        self._longest_wait = longest_wait
         self._session = requests.Session()
         if api_key:
             self._session.headers["Authorization"] = f"Bearer {api_key}"
@@ -103,97 +70,96 @@ class Client:
     def close(self) -> None:
         self._session.close()
 
-    def predict(self, image: str | Path | bytes, *, top: int | None = None, request_id: str = "") -> Answer:
-        """The labels of one image, given by its file's path or bytes.
+    def predict(self, image: Image, *, top: int | None = None, request_id: str = "") -> Answer:
+        """The labels of one image."""
+        body = _read(image)
 
-        Raises what the server answered as the same error that the server raised (BadImage, QueueFull as
-        Unavailable, …), ServerAway, WrongShape; OSError for a file that cannot be read.
-        """
-        body = image if isinstance(image, bytes) else Path(image).read_bytes()
-        for left in range(self._retries, -1, -1):
+        def once() -> Answer:
+            return parse_answer(*self._send(body, top, {"X-Request-ID": request_id} if request_id else {}))
+
+        return self._patiently(once)
+
+    def predict_many(self, images: Iterable[Image], *, top: int | None = None) -> list[Answer | ImageQueueError]:
+        """For each image, in order, its labels, or the error that kept it from them; many go in one request."""
+        return [found for chunk in _chunks(map(_read, images)) for found in self._predict_chunk(chunk, top)]
+
+    def submit(self, image: Image, *, top: int | None = None) -> str:
+        """Send an image and wait for nothing; returns the job's id, for `fetch` and `cancel`."""
+        body = _read(image)
+        return self._patiently(lambda: str(document_of(self._send(body, top, {"Prefer": "respond-async"}), 202)["id"]))
+
+    def fetch(self, job_id: str) -> Answer | None:
+        """The labels of an image that was submitted, or None while there are none yet."""
+        reply = self._ask("GET", f"/jobs/{job_id}")
+        document = document_of(reply)
+        return answer_of(document, reply) if document.get("state") in ("done", "failed") else None
+
+    def cancel(self, job_id: str) -> bool:
+        """Have a submitted image not computed; False if it has been computed already."""
+        return document_of(self._ask("DELETE", f"/jobs/{job_id}")).get("state") == "failed"
+
+    def _predict_chunk(self, bodies: Sequence[bytes], top: int | None) -> list[Answer | ImageQueueError]:
+        """One request; what was refused for now is sent again, alone."""
+        found: dict[int, Answer | ImageQueueError] = {}
+        left = list(range(len(bodies)))
+        for tries_left in range(self._retries, -1, -1):
+            for number, outcome in zip(left, self._predict_once([bodies[i] for i in left], top), strict=True):
+                found[number] = outcome
+            refusals = {i: error for i in left if isinstance(error := found[i], Unavailable)}
+            wait = max((refusal.retry_after for refusal in refusals.values()), default=0)
+            if not refusals or not tries_left or wait > self._longest_wait:
+                break
+            time.sleep(wait)
+            left = list(refusals)
+        return [found[i] for i in range(len(bodies))]
+
+    def _predict_once(self, bodies: Sequence[bytes], top: int | None) -> list[Answer | ImageQueueError]:
+        files = [("image", ("image", body)) for body in bodies]
+        return results_of(self._ask("POST", "/predict", files=files, params=_query(top)), len(bodies))
+
+    def _send(self, body: bytes, top: int | None, headers: dict[str, str]) -> Reply:
+        headers = {"Content-Type": "application/octet-stream"} | headers
+        return self._ask("POST", "/predict", data=body, headers=headers, params=_query(top))
+
+    def _ask(self, method: str, path: str, **content: Any) -> Reply:
+        try:
+            response = self._session.request(method, f"{self.url}{path}", timeout=self._timeout, **content)
+        except requests.RequestException as error:
+            raise ServerAway(f"No answer from {self.url}: {_plain(error)}.") from error
+        return Reply(response.status_code, response.headers, response.content)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns, asked again after a 503."""
+        for tries_left in range(self._retries, -1, -1):
             try:
-                return self._predict_once(body, top, request_id)
+                return ask()
             except ServerAway:
                 raise
             except Unavailable as refusal:
-                if left == 0:
+                if not tries_left or refusal.retry_after > self._longest_wait:
                     raise
                 time.sleep(refusal.retry_after)
         raise AssertionError("unreachable")
 
-    def _predict_once(self, body: bytes, top: int | None, request_id: str) -> Answer:
-        headers = {"Content-Type": "application/octet-stream"}
-        if request_id:
-            headers["X-Request-ID"] = request_id
-        try:
-            response = self._session.post(
-                f"{self.url}/predict",
-                data=body,
-                headers=headers,
-                params={} if top is None else {"top": str(top)},
-                timeout=self._timeout,
-            )
-        except requests.RequestException as error:
-            raise ServerAway(f"No answer from {self.url}: {_plain(error)}.") from error
-        return read_answer(response)
+
+def _read(image: Image) -> bytes:
+    return image if isinstance(image, bytes) else Path(image).read_bytes()
 
 
-def read_answer(response: requests.Response) -> Answer:
-    """An HTTP answer of POST /predict for one image; raises the error that it stands for."""
-    return parse_answer(response.status_code, response.headers, response.content)
+def _query(top: int | None) -> dict[str, str]:
+    return {} if top is None else {"top": str(top)}
 
 
-def parse_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """`read_answer` for who has the three parts of an answer from another library."""
-    try:
-        document: Any = json.loads(body)
-        if status != 200:
-            error = document["error"]
-            raise _error(status, headers, str(error["code"]), str(error["message"]))
-        predictions = tuple(
-            Prediction(str(p["label"]), float(p["probability"]), index)
-            for index, p in enumerate(document["predictions"])
-        )
-        answer = Answer(
-            id=str(document["id"]),
-            predictions=predictions,
-            model=str(document.get("model", "")),
-            weights=str(document.get("weights", "")),
-            timing=_timing(headers.get("Server-Timing", "")),
-        )
-    except (ValueError, KeyError, TypeError) as broken:
-        raise WrongShape(f"HTTP {status} with a body that is no answer: {_text(body[:100])!r}") from broken
-    probabilities = [p.probability for p in predictions]
-    is_sorted = probabilities == sorted(probabilities, reverse=True)
-    if document.get("success") is not True or not predictions or not is_sorted or not 0 <= probabilities[0] <= 1.001:
-        raise WrongShape(f"These are no predictions: {_text(body[:200])!r}")
-    return answer
-
-
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace")
-
-
-def _error(status: int, headers: Mapping[str, str], code: str, message: str) -> ImageQueueError:
-    fallback = ClientError if 400 <= status < 500 else ImageQueueError
-    error = _BY_STATUS.get(status, fallback)(message)
-    if isinstance(error, Unavailable):
-        retry_after = headers.get("Retry-After", "")
-        error.retry_after = int(retry_after) if retry_after.isdigit() else 1
-    # The server knows more kinds than there are statuses.
-    error.code = code  # type: ignore[misc]
-    return error
-
-
-def _timing(header: str) -> dict[str, float]:
-    spans = {}
-    for span in header.split(","):
-        name, _, duration = span.strip().partition(";dur=")
-        try:
-            spans[name] = float(duration)
-        except ValueError:
-            continue
-    return spans
+def _chunks(bodies: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """As few requests as fit; an image that is larger than all of one goes alone."""
+    chunk: list[bytes] = []
+    for body in bodies:
+        if chunk and (len(chunk) == CHUNK_IMAGES or sum(map(len, chunk)) + len(body) > CHUNK_BYTES):
+            yield chunk
+            chunk = []
+        chunk.append(body)
+    if chunk:
+        yield chunk
 
 
 def _plain(error: requests.RequestException) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from werkzeug.serving import make_server
 
 from imagequeue import client as client_module
 from imagequeue import errors
-from imagequeue.client import Client, ServerAway, WrongShape
-from imagequeue.errors import ImageQueueError, Unavailable
+from imagequeue.client import Answer, Client, ServerAway, WrongShape
+from imagequeue.errors import BadImage, Cancelled, ImageQueueError, NotFound, QueueFull, Unavailable
+from tests.conftest import KINDS, redis_binary
 from tests.support.fakeserver import FakeServer, Reply, answer, refusal
-from tests.support.redisserver import free_port
+from tests.support.inprocess import SIZE, Service
+from tests.support.load import null_label
+from tests.support.pictures import picture
+from tests.support.redisserver import RedisServer, free_port
+from tests.support.system import eventually
 
 
 @pytest.fixture
@@ -182,3 +190,117 @@ def test_an_answer_of_the_wrong_shape_is_none(fake_server: FakeServer, reply: Re
     fake_server.replies = [reply]
     with Client(fake_server.url) as client, pytest.raises(WrongShape):
         client.predict(b"x")
+
+
+def test_it_waits_no_longer_than_it_was_told_to(fake_server: FakeServer, slept: list[float]) -> None:
+    fake_server.replies = [refusal(503, "queue_full", Retry_After="3600")]
+    with Client(fake_server.url, longest_wait=60) as client:
+        with pytest.raises(QueueFull):
+            client.predict(b"x")
+        (found,) = client.predict_many([b"x"])
+    assert isinstance(found, QueueFull)
+    assert (slept, len(fake_server.requests)) == ([], 2)
+
+
+def test_of_many_only_those_that_were_refused_are_sent_again(fake_server: FakeServer, slept: list[float]) -> None:
+    full = {"error": {"code": "queue_full", "message": "Full."}, "id": ""}
+    good = answer().body
+    fake_server.replies = [Reply(200, {"success": True, "results": [good, full, good]}), answer(id="2f" * 16)]
+    with Client(fake_server.url) as client:
+        found = client.predict_many([b"one", b"two", b"three"])
+    assert [outcome.id for outcome in found if isinstance(outcome, Answer)] == ["1f" * 16, "2f" * 16, "1f" * 16]
+    assert slept == [1]
+    bodies = [body for _, _, body in fake_server.requests]
+    assert [[name in body for name in (b"one", b"two")] for body in bodies] == [[True, True], [False, True]]
+
+
+def test_a_refusal_of_a_whole_request_is_the_outcome_of_each_of_its_images(fake_server: FakeServer) -> None:
+    fake_server.replies = [refusal(413, "too_large")]
+    with Client(fake_server.url) as client:
+        found = client.predict_many([b"one", b"two"])
+    assert [type(outcome) for outcome in found] == [errors.TooLarge] * 2
+
+
+@pytest.mark.parametrize("results", [None, "x", [], [answer().body] * 3, [answer().body, "x"]])
+def test_results_that_are_not_one_for_each_image_are_of_the_wrong_shape(
+    fake_server: FakeServer, results: object
+) -> None:
+    fake_server.replies = [Reply(200, {"success": True, "results": results})]
+    with Client(fake_server.url) as client, pytest.raises(WrongShape):
+        client.predict_many([b"one", b"two"])
+
+
+def test_requests_are_filled_by_number_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "CHUNK_IMAGES", 3)
+    monkeypatch.setattr(client_module, "CHUNK_BYTES", 10)
+    chunks = client_module._chunks(bytes(size) for size in [1, 1, 1, 1, 9, 2, 50, 1])
+    assert [[len(body) for body in chunk] for chunk in chunks] == [[1, 1, 1], [1, 9], [2], [50], [1]]
+
+
+# Against the service itself.
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
+    running = Service(server.url)
+    yield running
+    running.stop()
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[Client]:
+    server = make_server("127.0.0.1", 0, service.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    with Client(f"http://127.0.0.1:{server.server_port}") as client:
+        yield client
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_the_service_raised_is_raised_here(client: Client) -> None:
+    assert client.predict(picture(1)).predictions[0].label == null_label(picture(1), SIZE)
+    with pytest.raises(BadImage, match="no image"):
+        client.predict(b"no image")
+    with pytest.raises(errors.BadRequest, match="top"):
+        client.predict(picture(1), top=5000)
+
+
+def test_many_images_are_answered_in_order_each_bad_one_by_its_error(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "CHUNK_IMAGES", 4)
+    images = [b"no image" if number in (2, 8) else picture(number) for number in range(9)]
+    found = client.predict_many(images, top=1)
+    assert len(found) == 9
+    for number, outcome in enumerate(found):
+        if number in (2, 8):
+            assert isinstance(outcome, BadImage)
+        else:
+            assert isinstance(outcome, Answer)
+            assert outcome.predictions[0].label == null_label(images[number], SIZE)
+    assert client.predict_many([]) == []
+
+
+def test_an_image_may_be_sent_now_and_asked_for_later(client: Client) -> None:
+    job_id = client.submit(picture(5), top=1)
+    eventually(lambda: client.fetch(job_id) is not None)
+    found = client.fetch(job_id)
+    assert found is not None
+    assert (found.id, found.predictions[0].label) == (job_id, null_label(picture(5), SIZE))
+    assert not client.cancel(job_id), "it is done"
+    with pytest.raises(NotFound):
+        client.fetch("0" * 32)
+
+
+def test_a_cancelled_job_raises_that_when_it_is_fetched(client: Client, service: Service) -> None:
+    # Accepted by Redis, and out of every worker's reach.
+    job_id = "0123456789abcdef" * 2
+    service.queue.client.hset(service.queue.key(f"job:{job_id}"), mapping={"state": "waiting", "deadline": "9e15"})
+    assert client.fetch(job_id) is None
+    assert client.cancel(job_id)
+    with pytest.raises(Cancelled):
+        client.fetch(job_id)

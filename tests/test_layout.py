@@ -32,6 +32,7 @@ LAYERS = {
     "metrics": 4,
     "workermetrics": 6,
     "faults": 5,
+    "answers": 4,
     "client": 5,
     "stress": 6,
     "dead": 5,

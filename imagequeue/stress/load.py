@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from imagequeue.answers import ServerAway
 from imagequeue.errors import ImageQueueError, Unavailable
 from imagequeue.events import fail, log
 from imagequeue.stress.outcome import ANSWERED, CHANGED, Outcome
@@ -117,7 +118,7 @@ class Load:
             answer = sender.send(self._images[image])
             kind = CHANGED if self._judge.has_changed(image, answer) else ANSWERED
         except ImageQueueError as error:
-            kind, is_refusal = error.code, type(error) is Unavailable
+            kind, is_refusal = error.code, isinstance(error, Unavailable) and not isinstance(error, ServerAway)
             log("failed", number=number, code=error.code, reason=error.message)
         except Exception as error:
             # A thread that ends on a surprise would lose the account of its other requests too.

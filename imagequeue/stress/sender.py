@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from imagequeue.client import Answer, ServerAway, parse_answer
+from imagequeue.answers import Answer, ServerAway, parse_answer
 
 # Longer than the server's own deadline, which answers 504 and says why.
 TIMEOUT = 60.0

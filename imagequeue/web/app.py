@@ -143,7 +143,8 @@ def _error_response(status: int, code: str, message: str) -> Response:
 
 def _discard_body() -> None:
     """Read what the client still sends: a server that closes on it resets the connection, answer and all."""
-    stream = request.environ.get("wsgi.input")
+    # A stream that has no end of its own, as Flask's development server gives, would be waited on for ever.
+    stream = request.environ.get("wsgi.input") if request.environ.get("wsgi.input_terminated") else None
     connection = request.environ.get("gunicorn.socket")
     if isinstance(connection, PacedSocket):
         connection.hurry()
