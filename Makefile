@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test soak lint format docs clean help
+.PHONY: serve test bench soak lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    Redis, one worker and the web server on http://127.0.0.1:5000, until Ctrl-C"
 	@echo "make test     every test that this machine can run, and what was skipped and why"
 	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
+	@echo "make bench    the service beside the bare model: a table, JSON and a picture in bench/results"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   ruff, writing"
 	@echo "make docs     docs/settings.md and the samples, from their sources"
@@ -20,6 +21,10 @@ serve: $(VENV)/.serve
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(BIN)/python -m bench.throughput
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -15,8 +15,10 @@ import numpy as np
 
 from imagequeue.model import Model
 
-# What `auto` tries at the most: beyond it even a large GPU gains little, and a batch takes 50 MB of Redis.
-LARGEST_AUTO = 256
+# What `auto` tries at the most: beyond it even a large GPU gains little, and a batch is 25 MB on its way from Redis.
+LARGEST_AUTO = 128
+# What a batch costs the worker around the model, whatever is in it: to claim and to complete it. Seconds.
+SERVICE_SECONDS = 0.0015
 # A smaller batch is worth so much of the best rate: every image of a batch waits for the last one's.
 GOOD_ENOUGH = 0.97
 # So many sizes in a row without a better rate end the search.
@@ -32,9 +34,9 @@ def warm_up(model: Model, max_batch: int | None) -> tuple[Model, int]:
     fruitless = 0
     size = 1
     while size <= (max_batch or LARGEST_AUTO) and (max_batch or fruitless < PATIENCE):
-        best = min((seconds / n for n, seconds in paces.items()), default=float("inf"))
+        best = min((_per_image(n, seconds) for n, seconds in paces.items()), default=float("inf"))
         paces[size] = _seconds(model, size)
-        fruitless = 0 if paces[size] / size < best * GOOD_ENOUGH else fruitless + 1
+        fruitless = 0 if _per_image(size, paces[size]) < best * GOOD_ENOUGH else fruitless + 1
         size *= 2
     chosen = max_batch or choose(paces)
     return replace(model, paces={n: seconds for n, seconds in paces.items() if n <= chosen}), chosen
@@ -42,8 +44,12 @@ def warm_up(model: Model, max_batch: int | None) -> tuple[Model, int]:
 
 def choose(paces: Mapping[int, float]) -> int:
     """The smallest batch whose rate is within 3 % of the best. paces: seconds for each batch size."""
-    best = min(seconds / size for size, seconds in paces.items())
-    return min(size for size, seconds in paces.items() if seconds / size <= best / GOOD_ENOUGH)
+    best = min(_per_image(size, seconds) for size, seconds in paces.items())
+    return min(size for size, seconds in paces.items() if _per_image(size, seconds) <= best / GOOD_ENOUGH)
+
+
+def _per_image(size: int, seconds: float) -> float:
+    return (seconds + SERVICE_SECONDS) / size
 
 
 def _seconds(model: Model, size: int) -> float:

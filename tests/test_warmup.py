@@ -22,9 +22,13 @@ def model_that_counts(seen: list[int]) -> Model:
 
 
 def test_the_smallest_batch_within_three_percent_of_the_best_rate_is_chosen() -> None:
-    assert choose({1: 0.040, 2: 0.079, 4: 0.157}) == 1
-    assert choose({1: 0.040, 2: 0.060, 4: 0.100, 8: 0.198}) == 4
-    assert choose({1: 0.010, 2: 0.010, 4: 0.010, 8: 0.010}) == 8
+    assert choose({1: 0.400, 2: 0.790, 4: 1.570}) == 1
+    assert choose({1: 0.400, 2: 0.600, 4: 1.000, 8: 1.980}) == 4
+    assert choose({1: 0.100, 2: 0.100, 4: 0.100, 8: 0.100}) == 8
+
+
+def test_for_a_model_that_answers_at_once_the_cost_around_it_counts() -> None:
+    assert choose({1: 0.0001, 2: 0.0002, 4: 0.0004, 8: 0.0008}) == 8
 
 
 def test_a_size_that_is_set_is_warmed_with_all_below_it() -> None:
@@ -39,7 +43,7 @@ def test_the_search_ends_when_larger_batches_bring_nothing(monkeypatch: pytest.M
 
     def seconds(model: Model, size: int) -> float:
         asked.append(size)
-        return {1: 0.02, 2: 0.03}.get(size, 0.015 * size)
+        return {1: 0.2, 2: 0.3}.get(size, 0.15 * size)
 
     monkeypatch.setattr(warmup, "_seconds", seconds)
     model, max_batch = warm_up(model_that_counts([]), None)
