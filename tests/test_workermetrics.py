@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from imagequeue.errors import JobFailed
-from imagequeue.job import Job, Result
-from imagequeue.worker import Outcome
 from imagequeue.workermetrics import WorkerMetrics
+from tests.support.outcomes import failed, good
 from tests.support.redisserver import free_port
 from tests.support.scrape import scrape
-
-
-def good(inference_ms: float, queued_ms: int) -> Outcome:
-    job = Job(pixels=b"")
-    return Outcome(job, Result(id=job.id, facts={"inference_ms": inference_ms, "queued_ms": queued_ms}))
-
-
-def failed() -> Outcome:
-    job = Job(pixels=b"")
-    return Outcome(job, Result(id=job.id, error=JobFailed("no")), reason="ValueError()")
 
 
 def test_batches_images_and_times_are_counted_and_served() -> None:
