@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -35,11 +37,19 @@ _SIMD_SIDE = 2048
 _FAST_MARGIN = 2
 
 
-def decode(upload: bytes, *, size: tuple[int, int], max_bytes: int, max_pixels: int, is_fast: bool = False) -> bytes:
+def decode(
+    upload: bytes,
+    *,
+    size: tuple[int, int],
+    max_bytes: int,
+    max_pixels: int,
+    is_fast: bool = False,
+    room_for: Callable[[int], AbstractContextManager[object]] = lambda pixels: nullcontext(),
+) -> bytes:
     """The first frame of an image file as uint8 RGB, row by row: height x width x 3 bytes.
 
     size: (width, height) in pixels that the model takes. is_fast: large JPEGs may be decoded at a fraction of their
-    size, which is not the reference's way.
+    size, which is not the reference's way. room_for: entered with the number of pixels before they are unpacked.
     Raises TooLarge for more bytes or pixels than the limits, BadImage for what is no readable image.
     """
     if len(upload) > max_bytes:
@@ -56,9 +66,10 @@ def decode(upload: bytes, *, size: tuple[int, int], max_bytes: int, max_pixels: 
                 width, height = image.size
                 if width * height > max_pixels:
                     raise TooLarge(f"The image has {width} x {height} pixels; at most {max_pixels} in all are taken.")
-                if is_fast and image.format == "JPEG":
-                    image.draft(None, (_FAST_MARGIN * size[0], _FAST_MARGIN * size[1]))
-                return _resized(_rgb(_upright(image)), size).tobytes()
+                with room_for(width * height):
+                    if is_fast and image.format == "JPEG":
+                        image.draft(None, (_FAST_MARGIN * size[0], _FAST_MARGIN * size[1]))
+                    return _resized(_rgb(_upright(image)), size).tobytes()
         except TooLarge:
             raise
         except UnidentifiedImageError as error:

@@ -129,8 +129,9 @@ class JobQueue:
     def cancel(self, job_id: str, error: ImageQueueError | None = None) -> bytes | None:
         """Give a job up, at its deadline if no other `error` says why. Returns the envelope if one was first.
 
-        A job that has a result, or is not known, is dropped by claim: a result that says so comes first, and the job
-        is forgotten with it, so that it does not come back to life where the result is forgotten first.
+        A job that has a result is dropped by claim, so a result that says so comes first. Its hash keeps when it was
+        enqueued, as long as it lies there, but not its attempts: without them it is known no more, and does not come
+        back to life if the result is forgotten before claim meets it.
         """
         error = error or DeadlineExceeded("The deadline passed before the image was classified.")
         gone = Result(id=job_id, error=error)
@@ -139,7 +140,7 @@ class JobQueue:
             pipeline = self.client.pipeline(transaction=False)
             pipeline.set(key, gone.encode(), nx=True, px=self._ttl_ms)
             pipeline.get(key)
-            pipeline.delete(self.key(f"job:{job_id}"))
+            pipeline.hdel(self.key(f"job:{job_id}"), "attempts", "token")
             is_cancelled, envelope, _ = pipeline.execute()
         return None if is_cancelled else envelope
 

@@ -235,4 +235,6 @@ def test_whatever_comes_in_whatever_order_each_accepted_job_has_one_answer(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imagequeue.jobqueue.MAX_DEAD", MAX_DEAD)
-    run_state_machine_as_test(lambda: QueueMachine(client), settings=settings(stateful_step_count=50))
+    examples = settings().max_examples // 2
+    chosen = settings(max_examples=examples, stateful_step_count=50)
+    run_state_machine_as_test(lambda: QueueMachine(client), settings=chosen)

@@ -40,7 +40,10 @@ if is_full() and redis.call('SET', P .. 'dropping', '1', 'NX', 'PX', 100) then
     local oldest = redis.call('LINDEX', Q, 0)
     local oldest_id, reply_to
     if oldest then oldest_id, reply_to = head_of(oldest) end
-    if not oldest_id or tonumber(redis.call('HGET', job_key(oldest_id), 'deadline') or 0) > now then break end
+    if not oldest_id then break end
+    local job = redis.call('HMGET', job_key(oldest_id), 'deadline', 'attempts')
+    -- Without attempts it was cancelled, without a hash answered.
+    if job[2] and tonumber(job[1]) > now then break end
     redis.call('LPOP', Q)
     expire(oldest_id, reply_to, ttl_ms)
   end

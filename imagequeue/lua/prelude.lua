@@ -36,9 +36,11 @@ local function head_of(document)
 end
 
 -- Stores the first result of a job and publishes it; false, and nothing changes, for any later one.
--- No job hash and no result: the job was answered so long ago that both are forgotten.
+-- No job hash and no result: the job was answered so long ago that both are forgotten. A hash without attempts: it
+-- was cancelled.
 local function settle(id, envelope, reply_to, ttl_ms)
-  local is_known = redis.call('DEL', job_key(id)) == 1
+  local is_known = redis.call('HEXISTS', job_key(id), 'attempts') == 1
+  redis.call('DEL', job_key(id))
   if not is_known or redis.call('EXISTS', P .. 'result:' .. id) == 1 then return false end
   redis.call('SET', P .. 'result:' .. id, envelope, 'PX', ttl_ms)
   if reply_to ~= '' then redis.call('PUBLISH', P .. 'results:' .. reply_to, envelope) end

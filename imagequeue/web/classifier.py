@@ -26,6 +26,7 @@ from imagequeue.waiter import Ticket, Waiter
 from imagequeue.web.admission import Admission, Visit
 from imagequeue.web.answer import Answer
 from imagequeue.web.cache import Entry, ResultCache
+from imagequeue.web.room import DecodingRoom
 
 # Threads that no waiting request may take: probes must be answered while the queue is full.
 RESERVED_THREADS = 8
@@ -63,8 +64,8 @@ class Classifier:
         timeout: of a job that a client waits for. job_timeout: of one that is submitted and asked for later.
         is_decoding_fast: see images. cache_seconds: how long answers serve equal images; 0: not at all.
 
-        threads: how many requests the server serves at a time. decoders: images decoded at the same time, which
-        bounds the memory that decoding takes; more than the processors would only make all of them later.
+        threads: how many requests the server serves at a time. decoders: images decoded at the same time, if they
+        have no more than max_image_pixels together; more than the processors would only make all of them later.
         """
         self.max_upload_bytes = max_upload_bytes
         # Called with each image's answer, by the thread that gives it.
@@ -84,7 +85,7 @@ class Classifier:
         self._poll_interval = poll_interval
         self._cache = ResultCache(cache_seconds) if cache_seconds else None
         self._door = Admission(max_requests=max(1, threads - RESERVED_THREADS), max_bytes=MAX_UNDECODED_BYTES)
-        self._decoding = threading.BoundedSemaphore(decoders)
+        self._room = DecodingRoom(decoders=decoders, max_pixels=max_image_pixels)
         self._starting = threading.Lock()
         self._pid = 0
 
@@ -219,13 +220,14 @@ class Classifier:
 
     def _decode(self, upload: bytes, top: int, answer: Answer) -> Job:
         started = time.perf_counter()
-        with self._decoding:
+        with self._room.decoder():
             pixels = images.decode(
                 upload,
                 size=self._image_size,
                 max_bytes=self.max_upload_bytes,
                 max_pixels=self._max_image_pixels,
                 is_fast=self._is_decoding_fast,
+                room_for=self._room.pixels,
             )
         answer.decode_ms = (time.perf_counter() - started) * 1000
         job = Job(pixels=pixels, reply_to=self._web_id, top=top)

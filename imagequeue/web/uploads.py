@@ -124,7 +124,8 @@ def _from_form(request: Request) -> tuple[list[bytes], bool]:
     if not uploads:
         if "image" in request.form:
             raise BadRequest(f"The field `image` is text, not a file. For example: {EXAMPLE}")
-        fields = sorted({*request.files, *request.form})
+        # A part may have no name at all.
+        fields = sorted(name or "(nameless)" for name in {*request.files, *request.form})
         there = f"its fields are {', '.join(fields)[:200]}" if fields else "the form is empty or broken"
         raise BadRequest(f"The form has no field `image`; {there}. For example: {EXAMPLE}")
     return uploads, len(uploads) == 1

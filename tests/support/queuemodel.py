@@ -119,7 +119,7 @@ class QueueModel:
             stored += self._settle(job.id, word_of(result))
             self._take(worker_id, job.id)
         self.counts["completed"] += stored
-        return Completed(stored, len(self.waiting) + len(self.suspects))
+        return Completed(stored, len(self.waiting), len(self.suspects))
 
     def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
         was_held = self._take(worker_id, job_id)

@@ -59,7 +59,10 @@ class QueueState:
             elif kind == "dead":
                 self.dead = [json.loads(entry)["document"] for entry in content]
             elif kind == "job":
-                self.jobs[name] = _pairs(content)
+                fields = _pairs(content)
+                # Without, it was cancelled.
+                if "attempts" in fields:
+                    self.jobs[name] = fields
             elif kind == "result":
                 self.results[name] = content
             elif kind == "workers":
