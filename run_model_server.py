@@ -11,7 +11,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 
 import logutil
@@ -25,7 +27,7 @@ from imagequeue.lease import Lease, owner_name
 from imagequeue.warmup import warm_up
 from imagequeue.worker import Worker
 from imagequeue.workermetrics import WorkerMetrics
-from settings import Settings, help_text, load_or_exit
+from settings import Settings, given_by_user, help_text, load_or_exit
 
 DOORBELL_SECONDS = 1.0
 
@@ -110,13 +112,19 @@ def build_worker(
 
 def on_stop_signals(drain: Callable[[], None]) -> None:
     """The first SIGTERM or SIGINT drains, a second one ends the process at once."""
+    signals: SimpleQueue[int] = SimpleQueue()
 
     def stop(number: int, frame: FrameType | None) -> None:
         for again in (signal.SIGTERM, signal.SIGINT):
             signal.signal(again, lambda n, f: os._exit(128 + n))
-        logutil.log("draining", signal=signal.Signals(number).name)
+        # The one thing that is safe here: the line that was interrupted may hold the lock of any event, log or queue.
+        signals.put(number)
+
+    def drain_then() -> None:
+        logutil.log("draining", signal=signal.Signals(signals.get()).name)
         drain()
 
+    threading.Thread(target=drain_then, name="stop", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
@@ -141,7 +149,7 @@ def run_fleet(count: int, settings: Settings) -> int:
     fleet = Fleet(
         [sys.executable, __file__],
         count,
-        environment={**os.environ, "MODEL_THREADS": os.environ.get("MODEL_THREADS", str(threads))},
+        environment={**os.environ, "MODEL_THREADS": given_by_user().get("MODEL_THREADS", str(threads))},
         on_death=lambda pid: queue.bury(owner_name(pid), max_crashes=settings.max_crashes),
     )
     on_stop_signals(fleet.stop)

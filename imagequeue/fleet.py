@@ -54,30 +54,34 @@ class Fleet:
         self._hopeless = 0
 
     def stop(self) -> None:
-        """Have every child drain, and let `run` return when the last has ended. Safe in a signal's callback."""
+        """Have every child drain, and let `run` return when the last has ended. From any thread."""
         self._stopping.set()
-        for seat in self._seats:
-            if seat.process is not None and seat.process.poll() is None:
-                seat.process.terminate()
 
     def run(self) -> int:
         """Until stopped; returns 0, or the exit code that made it hopeless to go on."""
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._hopeless:
             for seat in self._seats:
                 self._look_after(seat)
-            if self._hopeless:
-                self.stop()
             self._stopping.wait(0.1)
-        # A child that was started while the signal came in has not heard of it.
-        self.stop()
-        codes = [seat.process.wait() for seat in self._seats if seat.process is not None]
-        return self._hopeless or max((abs(code) for code in codes), default=0)
+        processes = [seat.process for seat in self._seats if seat.process is not None]
+        # Each hears it once: a second signal would end it at once, with its batch in hand.
+        for process in processes:
+            process.terminate()
+        codes = {process.wait() for process in processes}
+        # A child that was told before it could listen held nothing.
+        return self._hopeless or max(abs(code) for code in codes - {-signal.SIGTERM} | {0})
 
     def _look_after(self, seat: Seat) -> None:
         now = time.monotonic()
         if seat.process is None:
             if now >= seat.start_again_at:
-                seat.process = subprocess.Popen(self._command, env=self._environment, preexec_fn=_end_with_parent)
+                seat.process = subprocess.Popen(
+                    self._command,
+                    env=self._environment,
+                    preexec_fn=_end_with_parent,
+                    # A terminal's Ctrl-C goes to a whole group, and would be a child's first signal of two.
+                    start_new_session=True,
+                )
                 seat.started_at = now
                 log("child_started", child=seat.process.pid)
             return

@@ -74,7 +74,7 @@ class Worker:
         self._draining = threading.Event()
 
     def drain(self) -> None:
-        """Claim no more, finish the batch in hand, and let `run` return. Safe in a signal's callback."""
+        """Claim no more, finish the batch in hand, and let `run` return. From any thread."""
         self._draining.set()
 
     def run(self) -> None:

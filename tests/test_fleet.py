@@ -78,6 +78,42 @@ def test_as_many_as_asked_for_run_and_a_stop_drains_all(start: Callable[..., Run
     assert not [pid for pid in running.pids() if is_alive(pid)]
 
 
+def test_a_child_is_told_to_drain_once_and_by_the_supervisor_only(
+    start: Callable[..., Running], tmp_path: Path
+) -> None:
+    program = textwrap.dedent(
+        """
+        import os, signal, time
+        told = []
+        signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+        open(f"{os.environ['AT']}/{os.getpid()}", "w").close()
+        while not told:
+            time.sleep(0.01)
+        # Time for a second one to come.
+        time.sleep(0.3)
+        raise SystemExit(len(told) - 1)
+        """
+    )
+    running = start(program)
+    eventually(lambda: running.pids())
+    (child,) = running.pids()
+    assert os.getpgid(child) != os.getpgrp(), "a terminal's Ctrl-C goes to the supervisor's group"
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize(("ending", "code"), [("os.kill(os.getpid(), signal.SIGKILL)", 9), ("os._exit(143)", 143)])
+def test_a_drain_that_went_wrong_is_the_fleets_exit_code(start: Callable[..., Running], ending: str, code: int) -> None:
+    running = start(f"{CHILD}; {ending}")
+    eventually(running.pids)
+    assert running.end() == code
+
+
+def test_a_child_that_is_still_starting_may_end_as_it_likes(start: Callable[..., Running]) -> None:
+    running = start("import os, time; open(f'{os.environ[\"AT\"]}/{os.getpid()}', 'w'); time.sleep(60)")
+    eventually(running.pids)
+    assert running.end() == 0
+
+
 def test_a_dead_one_is_started_again_and_its_death_is_told_once(start: Callable[..., Running]) -> None:
     deaths: list[int] = []
     running = start(count=2, on_death=deaths.append)
