@@ -5,6 +5,7 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest. Errors are `{"error": "
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -14,7 +15,7 @@ from werkzeug.routing import BaseConverter
 from imagequeue.errors import BadRequest
 from imagequeue.job import Result
 from imagequeue.web import exchange
-from imagequeue.web.bodies import read_body, read_json
+from imagequeue.web.bodies import Read, read_body, read_json
 from imagequeue.web.instances import read_examples, read_instances
 from imagequeue.web.predict import read_top
 from imagequeue.web.served import VERSION, ServedModel, distribution, model_named
@@ -66,8 +67,7 @@ def predict(name: str, version: str | None = None) -> Response:
     """Classify images given as `instances` or `inputs`: the probability of each class, for files the best one too."""
     model = model_named(name, version)
     with exchange.admit() as visit:
-        document = _read_document()
-        instances = read_instances(document)
+        instances = _read(read_instances)
         answers = exchange.classify(visit, instances.files, top=model.classes)
     results = exchange.all_results(answers, "inputs" if instances.is_columnar else "instances")
     probabilities = [distribution(result) for result in results]
@@ -88,14 +88,21 @@ def classify(name: str, version: str | None = None) -> Response:
     model_named(name, version)
     top = read_top(request.args.get("top"))
     with exchange.admit() as visit:
-        answers = exchange.classify(visit, read_examples(_read_document()), top=top)
+        answers = exchange.classify(visit, _read(read_examples), top=top)
     results = exchange.all_results(answers, "examples")
     pairs = [[[p.label, p.probability] for p in result.predictions] for result in results]
     return _answer({"results": pairs}, results)
 
 
-def _read_document() -> dict[str, Any]:
-    document = read_json(read_body(request, json_limit(exchange.classifier().max_upload_bytes)))
+def _read(what: Callable[[dict[str, Any]], Read]) -> Read:
+    """What a reader makes of the request's document."""
+    return read_json(
+        read_body(request, json_limit(exchange.classifier().max_upload_bytes)),
+        lambda document: what(_checked(document)),
+    )
+
+
+def _checked(document: dict[str, Any]) -> dict[str, Any]:
     signature = document.get("signature_name", "")
     if signature not in ("", FILES_SIGNATURE, TENSOR_SIGNATURE):
         raise BadRequest(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')

@@ -82,7 +82,7 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
             uploads, is_single = _from_form(request)
         elif kind == "application/json":
             request.max_content_length = json_limit(max_bytes)
-            uploads, is_single = _from_json(request.get_data(cache=False))
+            uploads, is_single = read_json(request.get_data(cache=False), _from_json)
         elif kind.startswith("image/") or kind == "application/octet-stream":
             request.max_content_length = max_bytes
             uploads, is_single = [request.get_data(cache=False)], True
@@ -131,8 +131,7 @@ def _from_form(request: Request) -> tuple[list[bytes], bool]:
     return uploads, len(uploads) == 1
 
 
-def _from_json(body: bytes) -> tuple[list[bytes], bool]:
-    document = read_json(body)
+def _from_json(document: dict[str, Any]) -> tuple[list[bytes], bool]:
     if "image" in document:
         return [from_base64(document["image"], "image")], True
     images = document.get("images")

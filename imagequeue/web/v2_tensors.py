@@ -64,14 +64,15 @@ class Tensor:
 def read_request(body: bytes, header_length: str | None) -> InferRequest:
     """What a body asks for; header_length: of `Inference-Header-Content-Length`. Raises BadRequest, TooLarge."""
     if header_length is None:
-        return _read(read_json(body), b"")
-    if not header_length.isascii() or not header_length.isdigit() or int(header_length[:12]) > len(body):
+        return read_json(body, lambda document: _read(document, b""))
+    is_number = header_length.isascii() and header_length.isdigit() and len(header_length) <= 12
+    if not is_number or int(header_length) > len(body):
         raise BadRequest(f"Inference-Header-Content-Length: {header_length[:20]} is no length of a part of the body.")
     length = int(header_length)
     if length == 0:
         # Triton's raw binary request: one image, and nothing said about it.
         return InferRequest([body])
-    return _read(read_json(body[:length]), body[length:])
+    return read_json(body[:length], lambda document: _read(document, body[length:]))
 
 
 def answer_tensor(wanted: InferRequest, results: Sequence[Result]) -> Tensor:

@@ -133,3 +133,9 @@ def test_every_endpoint_answers_any_request_with_a_reason(
 def test_compressed_nonsense_is_refused(service: Service, path: str) -> None:
     answer = service.client.post(path, data=b"\x1f\x8b" + bytes(50), headers={"Content-Encoding": "gzip"})
     assert 400 <= answer.status_code < 432
+
+
+@pytest.mark.parametrize("length", ["0" * 5000, "9" * 5000, "-1", "\u0662"])
+def test_a_header_length_that_is_none_is_refused(service: Service, length: str) -> None:
+    headers = {"Inference-Header-Content-Length": length}
+    assert service.client.post("/v2/models/null/infer", data=b"{}", headers=headers).status_code == 400
