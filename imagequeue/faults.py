@@ -78,4 +78,5 @@ class Faults:
                     signal.pause()
             return probabilities
 
-        return replace(model, predict=faulty)
+        paces = {size: seconds + size * self._slow for size, seconds in model.paces.items()}
+        return replace(model, predict=faulty, paces=paces)

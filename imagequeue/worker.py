@@ -69,6 +69,7 @@ class Worker:
         self._on_batch = on_batch
         self._lead = FIRST_LEAD
         self._suspects = 0
+        self._may_hold_more = False
         # One thread for the model's life: runtimes bind their buffers and streams to the thread that computes.
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._draining = threading.Event()
@@ -109,7 +110,8 @@ class Worker:
             self._at("completed")
             self._lease.tick()
             self._reap()
-            batch = following or (self._claim() if completed.waiting or self._suspects else None)
+            is_more = completed.waiting or self._suspects or self._may_hold_more
+            batch = following or (self._claim() if is_more else None)
 
     def _claim(self, held: int = 0) -> Batch | None:
         """The next batch, ready to be computed. held: jobs in hand that are not completed."""
@@ -117,6 +119,7 @@ class Worker:
         claims = self._queue.claim(
             self._lease.worker_id, lease_seconds=self._lease.seconds, token=token, limit=self._max_batch, held=held
         )
+        self._may_hold_more = False
         for claimed in claims:
             log("claimed", job=id_of(claimed.document), batch=len(claims), attempt=claimed.attempts)
         return Batch(claims, token, self._model, worker_id=self._lease.worker_id) if claims else None
@@ -137,6 +140,8 @@ class Worker:
             self._lease.fence()
             return None
         except RedisDown:
+            # Its answer may be lost and its jobs in the processing list, for which no bell will ring again.
+            self._may_hold_more = True
             return None
         if following:
             self._lead = 0.8 * self._lead + 0.2 * 1.5 * (time.perf_counter() - started)

@@ -12,7 +12,7 @@ from tests.conftest import KINDS, redis_binary
 from tests.support.history import History
 from tests.support.proxy import Proxy
 from tests.support.redisserver import RedisServer
-from tests.support.system import System
+from tests.support.system import Script, System, eventually
 
 # Short, so that a test waits for one lease and not for fifteen seconds.
 LEASE = 1.0
@@ -38,6 +38,13 @@ class Case:
     def start(self, *, webs: int = 1, workers: int = 1) -> Case:
         self.system.start(webs=webs, workers=workers)
         return self
+
+    def start_fleet(self, count: int, **settings: object) -> Script:
+        """One web server, and `count` workers under one supervisor, which is returned."""
+        fleet = self.system.worker("--workers", str(count), wait=False, **settings)
+        self.system.web()
+        eventually(lambda: len(fleet.lines("joined")) == count, what=fleet.output[-1000:])
+        return fleet
 
 
 MakeCase = Callable[..., Case]
