@@ -58,16 +58,17 @@ def test_a_crash_comes_the_time_and_with_the_signal_that_are_named(killed: list[
 
 def test_an_image_of_a_class_kills_and_one_of_another_raises(killed: list[tuple[int, int]]) -> None:
     model, found = null_model(), null_class(IMAGE)
-    Faults(f"kill={found}").in_model(model).classify([IMAGE], [1])
+    Faults(f"kill={found}").in_model(model).classify(model.batch_of([IMAGE]), [1])
     assert killed == [(os.getpid(), signal.SIGKILL)]
     with pytest.raises(RuntimeError, match=f"class {found}"):
-        Faults(f"kill={found + 1} raise={found}").in_model(model).classify([IMAGE], [1])
+        Faults(f"kill={found + 1} raise={found}").in_model(model).classify(model.batch_of([IMAGE]), [1])
 
 
 def test_other_images_get_the_models_own_answer() -> None:
     model, found = null_model(), null_class(IMAGE)
     faulty = Faults(f"raise={(found + 1) % 1000}").in_model(model)
-    assert faulty.classify([IMAGE], [1]) == model.classify([IMAGE], [1])
+    images = model.batch_of([IMAGE])
+    assert faulty.classify(images, [1]) == model.classify(images, [1])
 
 
 def test_slow_takes_its_time_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:

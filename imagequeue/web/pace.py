@@ -20,7 +20,7 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 HEAD_SECONDS = 10.0
 PATIENCE = 10.0
@@ -78,6 +78,13 @@ class PacedSocket(socket.socket):
         """What is there now. Raises BlockingIOError if nothing is."""
         return super().recv(size, socket.MSG_DONTWAIT)
 
+    def setblocking(self, flag: bool) -> None:
+        """Nothing, once it is closed: Gunicorn's loop closes again what its thread has closed, and would count the
+        error as one more connection gone. A server that ends waits until none is left by that count.
+        """
+        if self.fileno() >= 0:
+            super().setblocking(flag)
+
     def sendall(self, content: Any, flags: int = 0) -> None:
         """Raises BrokenPipeError when the client does not take the answer."""
         self.settimeout(SEND_SECONDS)
@@ -94,6 +101,7 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         super().__init__(*args, **kwargs)
         # Connections whose head is not whole yet, the oldest first, and what has come of it.
         self._heads: dict[TConn, tuple[float, bytearray]] = {}
+        self._is_ending = False
 
     def enqueue_req(self, conn: TConn) -> None:
         """A connection is new, or has sent something: a thread gets it once the head of a request is there."""
@@ -145,10 +153,14 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         """Gunicorn's loop calls it every second at least: heads that have taken too long are dropped."""
         super().murder_pending()
         now = time.monotonic()
+        if not self.alive and not self._is_ending:
+            # Who has connected just now may be asking already; for the others a server that ends does not wait.
+            self._is_ending = True
+            for conn, (deadline, head) in self._heads.items():
+                self._heads[conn] = (min(deadline, now + STOP_KEEPALIVE_LINGER), head)
         while self._heads:
             conn, (deadline, _) = next(iter(self._heads.items()))
-            # A server that ends waits for nobody who has not asked yet.
-            if deadline > now and self.alive:
+            if deadline > now:
                 break
             del self._heads[conn]
             self.poller.unregister(conn.sock)

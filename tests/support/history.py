@@ -60,16 +60,30 @@ class History:
         self._observer = threading.Thread(target=self._observe, daemon=True)
         self._observer.start()
 
-    def start(self, images: Sequence[bytes], connections: int = 8, *, top: int | None = None) -> Sending:
-        """Send each image once, in the background."""
-        self._sendings.append(Sending(list(self._system.urls), images, connections, top))
-        return self._sendings[-1]
+    def start(
+        self,
+        images: Sequence[bytes],
+        connections: int = 8,
+        *,
+        top: int | None = None,
+        urls: Sequence[str] | None = None,
+    ) -> Sending:
+        """Send each image once, in the background, to all web servers or to `urls`."""
+        sending = Sending(urls or list(self._system.urls), images, connections, top)
+        self._sendings.append(sending)
+        return sending
 
     def send(
-        self, images: Sequence[bytes], connections: int = 8, *, top: int | None = None
+        self,
+        images: Sequence[bytes],
+        connections: int = 8,
+        *,
+        top: int | None = None,
+        urls: Sequence[str] | None = None,
     ) -> list[Answer | ImageQueueError | None]:
         """Send each image once, and wait for the answers."""
-        return self.start(images, connections, top=top).join()
+        sending = self.start(images, connections, top=top, urls=urls)
+        return sending.join()
 
     def watch(self, server: RedisServer) -> None:
         """After a failover: the Redis whose state counts from now on."""

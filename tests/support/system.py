@@ -41,7 +41,7 @@ class Script:
         environment |= {k: str(v) for k, v in settings.items()}
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / name), *arguments],
+                [sys.executable, name if name.startswith("-") else str(ROOT / name), *arguments],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -141,6 +141,22 @@ class System:
         if wait:
             script.wait_for("listening")
             eventually(lambda: self.is_live(self.urls[-1]), what="/livez")
+        return script
+
+    def gunicorn(self, *options: str) -> Script:
+        """The web server as `gunicorn run_web_server:app` starts it, with Gunicorn's own options."""
+        port = free_port()
+        script = Script(
+            "-m",
+            "gunicorn",
+            *("--no-control-socket", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"),
+            *(*options, "run_web_server:app"),
+            log=self.directory / f"web-{len(self.webs)}.log",
+            **self.settings,
+        )
+        self.webs.append(script)
+        self.urls.append(f"http://127.0.0.1:{port}")
+        eventually(lambda: self.is_ready(self.urls[-1]), what=f"/readyz\n{script.output[-2000:]}")
         return script
 
     def start(self, *, webs: int = 1, workers: int = 1) -> System:
