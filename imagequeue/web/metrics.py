@@ -85,7 +85,7 @@ class WebMetrics:
         )
         self._images = Counter(
             "imagequeue_images",
-            "Images by what became of them: answered, accepted (to be asked for later), or the error's code.",
+            "Images by what became of them: answered, cached, accepted (to be asked for later), or the error's code.",
             ["outcome"],
             registry=own,
         )
@@ -128,6 +128,11 @@ class WebMetrics:
             return
         if answer.result is None:
             self._images.labels("accepted").inc()
+            return
+        if answer.came_by == "cache":
+            # It went through none of the stages between.
+            self._images.labels("cached").inc()
+            self._stages.labels("total").observe(answer.total_ms / 1000)
             return
         self._images.labels("answered").inc()
         for stage, ms in answer.stages().items():

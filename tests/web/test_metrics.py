@@ -71,6 +71,18 @@ def test_an_image_that_is_asked_for_later_is_accepted_and_not_timed(make_service
     assert service.client.get("/stats").json["requests"][0]["status"] == 202
 
 
+def test_an_image_that_was_computed_for_another_request_is_cached_and_only_its_total_is_timed(
+    make_service: MakeService,
+) -> None:
+    service = make_service(cache_seconds=60.0)
+    assert [predict(service, picture(1)) for _ in range(3)] == [200, 200, 200]
+    found = read(service)
+    assert found.value("images_total", outcome="answered") == 1
+    assert found.value("images_total", outcome="cached") == 2
+    assert found.value("stage_seconds_count", stage="total") == 3
+    assert found.value("stage_seconds_count", stage="inference") == 1
+
+
 def test_the_reading_request_is_the_only_one_in_flight(make_service: MakeService) -> None:
     service = make_service()
     predict(service, picture(1))
