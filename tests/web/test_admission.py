@@ -1,0 +1,63 @@
+"""The door of a web process: so many requests, so many undecoded bytes, and a refusal that is remembered shortly."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from imagequeue.errors import QueueFull, ServerBusy
+from imagequeue.web import admission
+from imagequeue.web.admission import Admission
+
+
+@pytest.fixture
+def door() -> Admission:
+    return Admission(max_requests=2, max_bytes=100)
+
+
+def test_as_many_requests_as_allowed_are_inside_and_one_more_when_one_has_left(door: Admission) -> None:
+    with door.enter(1):
+        with door.enter(1), pytest.raises(ServerBusy):
+            door.enter(1)
+        with door.enter(1):
+            pass
+
+
+def test_a_request_that_ends_in_an_error_leaves_too(door: Admission) -> None:
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError), door.enter(90):
+            raise ZeroDivisionError
+
+
+def test_bodies_count_until_they_are_decoded(door: Admission) -> None:
+    with door.enter(60) as visit:
+        with pytest.raises(ServerBusy):
+            door.enter(41)
+        visit.decoded()
+        with door.enter(100):
+            pass
+        visit.decoded()
+    with door.enter(100):
+        pass
+
+
+def test_a_body_larger_than_all_of_the_room_comes_in_alone(door: Admission) -> None:
+    with door.enter(1), pytest.raises(ServerBusy):
+        door.enter(1000)
+    with door.enter(1000), pytest.raises(ServerBusy):
+        door.enter(1)
+
+
+def test_what_redis_refused_is_refused_at_once_for_a_moment_only(
+    door: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(admission.time, "monotonic", lambda: now)
+    door.remember(QueueFull("The queue is full.", retry_after=7))
+    with pytest.raises(QueueFull) as refused:
+        door.enter(1)
+    assert (refused.value.message, refused.value.retry_after) == ("The queue is full.", 7)
+    monkeypatch.setattr(admission.time, "monotonic", lambda: now + admission.REFUSAL_SECONDS)
+    with door.enter(1):
+        pass

@@ -1,0 +1,126 @@
+"""From a request to the image files in it, whatever form they came in."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import pytest
+from werkzeug.test import EnvironBuilder
+
+from imagequeue.errors import BadRequest, TooLarge, Unsupported
+from imagequeue.web.uploads import MAX_IMAGES, MULTIPART_SLACK, MemoryRequest, from_base64, read_uploads
+
+IMAGE = b"\x89PNG and \xff\x00 more"
+IMAGE64 = base64.b64encode(IMAGE).decode()
+LIMIT = 1000
+
+
+def read(limit: int = LIMIT, **request: Any) -> tuple[list[bytes], bool]:
+    builder = EnvironBuilder(method="POST", **request)
+    return read_uploads(MemoryRequest(builder.get_environ()), limit)
+
+
+def read_chunked(body: bytes, kind: str, limit: int = LIMIT) -> tuple[list[bytes], bool]:
+    """As a server gives a body without a Content-Length."""
+    environ = EnvironBuilder(method="POST", content_type=kind, input_stream=io.BytesIO(body)).get_environ()
+    environ.pop("CONTENT_LENGTH", None)
+    environ["wsgi.input_terminated"] = True
+    return read_uploads(MemoryRequest(environ), limit)
+
+
+def file(content: bytes = IMAGE) -> tuple[io.BytesIO, str]:
+    return io.BytesIO(content), "photo.png"
+
+
+def test_a_form_with_one_file_asks_for_one_answer() -> None:
+    assert read(data={"image": file()}) == ([IMAGE], True)
+
+
+def test_a_form_with_several_files_asks_for_a_list_in_order() -> None:
+    files = [file(b"a"), file(b"b"), file(b"c")]
+    assert read(data={"image": files, "other": file(b"x"), "note": "text"}) == ([b"a", b"b", b"c"], False)
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "image/anything", "application/octet-stream", "Image/PNG; charset=x"])
+def test_a_raw_body_is_one_image(kind: str) -> None:
+    assert read(data=IMAGE, content_type=kind) == ([IMAGE], True)
+
+
+def test_a_raw_body_in_chunks_is_one_image() -> None:
+    assert read_chunked(IMAGE, "image/png") == ([IMAGE], True)
+
+
+def test_json_has_one_image_or_a_list() -> None:
+    assert read(json={"image": IMAGE64}) == ([IMAGE], True)
+    assert read(json={"images": [IMAGE64]}) == ([IMAGE], False)
+    assert read(json={"images": [IMAGE64, base64.b64encode(b"b").decode()]}) == ([IMAGE, b"b"], False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        IMAGE64,
+        "data:image/png;base64," + IMAGE64,
+        "DATA:image/svg+xml;charset=utf-8;BASE64," + IMAGE64,
+        IMAGE64[:10] + "\n" + IMAGE64[10:] + "\r\n",
+        f"  {IMAGE64} ",
+    ],
+)
+def test_base64_is_taken_as_people_have_it(text: str) -> None:
+    assert from_base64(text, "image") == IMAGE
+
+
+@pytest.mark.parametrize(
+    "text", [None, 7, ["a"], "a", IMAGE64[:-1], IMAGE64 + "!", "ä", "data:image/png,abc", "data:;base64", "\ud800"]
+)
+def test_what_is_no_base64_is_said_with_its_place(text: object) -> None:
+    with pytest.raises(BadRequest, match=r"`images\[3\]`"):
+        from_base64(text, "images[3]")
+
+
+def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() -> None:
+    assert read(data=bytes(LIMIT), content_type="image/png")
+    with pytest.raises(TooLarge, match="larger than 1000 bytes"):
+        read(data=bytes(LIMIT + 1), content_type="image/png")
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/json", "multipart/form-data; boundary=x"])
+def test_a_body_in_chunks_beyond_the_limit_is_refused_not_cut_off(kind: str) -> None:
+    with pytest.raises(TooLarge):
+        read_chunked(b" " * (LIMIT + MULTIPART_SLACK + LIMIT), kind)
+
+
+def test_base64_of_an_image_of_the_limit_fits() -> None:
+    assert read(json={"image": base64.b64encode(bytes(LIMIT)).decode()}) == ([bytes(LIMIT)], True)
+
+
+def test_more_images_than_are_taken_at_once_are_refused() -> None:
+    assert len(read(json={"images": [IMAGE64] * MAX_IMAGES}, limit=10**6)[0]) == MAX_IMAGES
+    with pytest.raises(TooLarge, match="129 images; at most 128"):
+        read(json={"images": [IMAGE64] * (MAX_IMAGES + 1)}, limit=10**6)
+
+
+def test_a_form_says_what_it_has_instead() -> None:
+    with pytest.raises(BadRequest, match="its fields are name, picture"):
+        read(data={"picture": file(), "name": "x"})
+    with pytest.raises(BadRequest, match="is text, not a file"):
+        read(data={"image": "photo.png", "x": file()})
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "imag/png"])
+def test_another_type_is_refused_with_those_that_are_taken(kind: str | None) -> None:
+    with pytest.raises(Unsupported, match="multipart/form-data"):
+        read(data=IMAGE, content_type=kind)
+
+
+def test_a_body_that_the_server_cannot_read_is_the_clients_mistake() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise LookupError("chunk size")
+
+    environ = EnvironBuilder(method="POST", content_type="image/png", input_stream=Broken()).get_environ()
+    environ["wsgi.input_terminated"] = True
+    with pytest.raises(BadRequest, match="body is broken"):
+        read_uploads(MemoryRequest(environ), LIMIT)
