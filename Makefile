@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test bench soak lint format docs clean help
+.PHONY: serve test bench soak fuzz lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    Redis, one worker and the web server on http://127.0.0.1:5000, until Ctrl-C"
 	@echo "make test     every test that this machine can run, and what was skipped and why"
 	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
+	@echo "make fuzz     5,000 broken and hostile uploads against a running service (FUZZ=\"--seed 2\")"
 	@echo "make bench    the service beside the bare model: a table, JSON and a picture in bench/results"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   ruff, writing"
@@ -37,6 +38,9 @@ format: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m bench.soak $(SOAK)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m bench.fuzz $(FUZZ)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.settings_page
