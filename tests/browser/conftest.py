@@ -42,7 +42,9 @@ def browser() -> Iterator[Browser]:
 def system(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A web server and a worker with the null model, for all these tests together: each sends images of its own."""
     redis_server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
-    system = System(redis_server.url, tmp_path_factory.mktemp("browser"), MAX_IMAGE_PIXELS=10**6).start()
+    system = System(
+        redis_server.url, tmp_path_factory.mktemp("browser"), MAX_IMAGE_PIXELS=10**6, MAX_BATCH_SIZE=32
+    ).start()
     yield system
     system.stop()
     redis_server.remove()

@@ -190,6 +190,8 @@ def test_where_a_key_is_asked_for_it_is_typed_once(visit: Visit, system: System,
     expect_answer(page, file)
     visitor.open("/dashboard")
     expect(page.locator("#state")).to_contain_text("Live")
+    # It would go on looking.
+    page.close()
     locked.stop()
 
 

@@ -124,6 +124,8 @@ function makeCard(file, path) {
   });
   find(".retry").addEventListener("click", () => {
     showPending(card);
+    // The button goes; whoever pressed it with a key goes on from here.
+    element.focus({ preventScroll: true });
     send(card);
   });
   cards.add(card);

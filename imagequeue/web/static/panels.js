@@ -107,14 +107,16 @@ function gauge(name, text, share) {
   return element;
 }
 
-/** New rows on top. The rows stand still while somebody points at one, or none could be hit under load. */
+let latest = [];
+
+/** New rows on top, of all web processes that have answered so far. The rows stand still while somebody points at one, or none could be hit under load. */
 export function showRequests(body, requests, jobs) {
   if (body.matches(":hover, :focus-within")) return;
+  const keyOf = ({ id, time }) => `${id} ${time}`;
+  const all = new Map([...latest, ...requests].map((request) => [keyOf(request), request]));
+  latest = [...all.values()].sort((a, b) => b.time - a.time).slice(0, ROWS);
   const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
-  const rows = requests.slice(0, ROWS).map((request) => {
-    const key = `${request.id} ${request.time}`;
-    return known.get(key) ?? requestRow(request, key, jobs);
-  });
+  const rows = latest.map((request) => known.get(keyOf(request)) ?? requestRow(request, keyOf(request), jobs));
   if (rows.length) body.replaceChildren(...rows);
 }
 

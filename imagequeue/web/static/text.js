@@ -26,7 +26,8 @@ export function duration(ms) {
 export function size(bytes) {
   const units = ["bytes", "KiB", "MiB", "GiB"];
   const step = bytes < 1 ? 0 : Math.min(3, Math.floor(Math.log2(bytes) / 10));
-  return `${Number((bytes / 1024 ** step).toPrecision(3))} ${units[step]}`;
+  const number = bytes / 1024 ** step;
+  return `${number < 100 ? Number(number.toPrecision(3)) : Math.round(number)} ${units[step]}`;
 }
 
 /** Unix seconds → "18:46:12", here */
