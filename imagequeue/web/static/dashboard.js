@@ -59,7 +59,8 @@ function show(body) {
   $("depth-more").textContent = depth || suspects
     ? `the oldest for ${duration(oldest * 1000)}${suspects ? `, ${count(suspects)} suspected of a crash` : ""}`
     : "nothing waits";
-  $("throughput-now").textContent = now.completed === null ? "–" : rate(now.completed);
+  // With the first look there is nothing yet to compare; the server may have looked before.
+  $("throughput-now").textContent = rate(now.completed ?? rates.completed_per_s ?? 0);
   $("throughput-more").textContent =
     `${rate(rates.enqueued_per_s ?? 0)} come in, ${rate(rates.refused_per_s ?? 0)} refused`;
   $("latency-now").textContent = latency.total ? duration(latency.total.p50) : "–";
