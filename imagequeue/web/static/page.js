@@ -44,6 +44,8 @@ document.addEventListener("drop", (event) => {
 });
 
 document.addEventListener("paste", (event) => {
+  // A key that is pasted into its field is no image, nor meant to be one.
+  if (event.target instanceof HTMLInputElement) return;
   take([...event.clipboardData.files], "There is no image on the clipboard.");
 });
 
