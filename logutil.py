@@ -82,6 +82,7 @@ def configure(
 
     server: this machine's name in each line. level: debug, info, warning or error. format: text or json.
     script: the running script, found by itself. terminal_level: where the terminal shall show less than the file.
+    A directory that cannot be written to ends the process with 2, as any setting does that cannot work.
     Call it again to change it; safe before and after forks, since each line is one write of its own.
     """
     script = script or Path(sys.argv[0] or "python").name
@@ -90,8 +91,7 @@ def configure(
     terminal.setLevel((terminal_level or level).upper())
     handlers: list[logging.Handler] = [terminal]
     if directory:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        handlers.append(LogFile(Path(directory) / f"{Path(script).stem}.log"))
+        handlers.append(_log_file(Path(directory), f"{Path(script).stem}.log"))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -141,6 +141,15 @@ def native_output_logged(action: str) -> Iterator[None]:
             handler.setStream(old)
         stream.close()
         os.close(terminal)
+
+
+def _log_file(directory: Path, name: str) -> LogFile:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return LogFile(directory / name)
+    except OSError as error:
+        print(f"LOG_DIR: {directory} cannot be written to: {error.strerror}.", file=sys.stderr)  # noqa: T201 - no log yet
+        raise SystemExit(2) from None
 
 
 def _lines_to(file: int | str) -> TextIOWrapper:

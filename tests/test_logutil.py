@@ -195,6 +195,16 @@ def test_a_file_name_that_is_no_unicode_does_not_lose_its_line(tmp_path: Path, t
     assert "photo-" in (tmp_path / "run_test.log").read_text()
 
 
+def test_a_directory_that_cannot_be_is_a_setting_that_cannot_work(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        configure(directory=str(tmp_path / "file" / "logs"))
+    assert ended.value.code == 2
+    assert capfd.readouterr().err == f"LOG_DIR: {tmp_path / 'file' / 'logs'} cannot be written to: Not a directory.\n"
+
+
 def test_threads_write_whole_lines(tmp_path: Path, terminal: Terminal) -> None:
     configure(directory=str(tmp_path))
 
