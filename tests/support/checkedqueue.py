@@ -54,7 +54,7 @@ class CheckedQueue:
         self.forgotten: set[str] = set()
         self.heard: Counter[str] = Counter()
         # The calls of late, and the job that each is about where it must not come after `forget`.
-        self.calls: deque[tuple[Call, str]] = deque(maxlen=10)
+        self.calls: deque[tuple[Call, str]] = deque(maxlen=20)
         self.state = QueueState(self.queue)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class CheckedQueue:
     def forget(self, job_id: str) -> None:
         """Ten seconds after an answer: no enqueue or cancel of its job is on its way any more."""
         self.forgotten.add(job_id)
-        self.calls = deque((entry for entry in self.calls if entry[1] != job_id), maxlen=10)
+        self.calls = deque((entry for entry in self.calls if entry[1] != job_id), maxlen=20)
         self.send(lambda queue: queue.forget([job_id]))
 
     def send_old_call(self, number: int) -> None:
