@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test bench soak fuzz lint format docs clean help
+.PHONY: serve test bench soak fuzz overload lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test     every test that this machine can run, and what was skipped and why"
 	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
 	@echo "make fuzz     5,000 broken and hostile uploads against a running service (FUZZ=\"--seed 2\")"
+	@echo "make overload ten times as many clients as may wait, beside five times (OVERLOAD=\"--queue 64\")"
 	@echo "make bench    the service beside the bare model: a table, JSON and a picture in bench/results"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   ruff, writing"
@@ -35,6 +36,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+overload: $(VENV)/.dev
+	$(BIN)/python -m bench.overload $(OVERLOAD)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m bench.soak $(SOAK)

@@ -43,6 +43,17 @@ def test_every_script_of_the_queue_has_its_paragraph_in_the_protocol() -> None:
             assert f"**{script.stem}**" in text, script.stem
 
 
+def test_every_fault_case_in_the_docs_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    cases = re.findall(r"^\| (\d+) \| .+ \| (.+) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in cases] == list(range(1, 16))
+    code = "".join(file.read_text() for file in (ROOT / "tests" / "faults").glob("test_*.py"))
+    for _, tests in cases:
+        named = re.findall(r"`(test_\w+)`", tests)
+        assert named
+        assert all(f"def {name}(" in code for name in named), named
+
+
 def test_the_package_tells_the_version_that_it_is_published_as() -> None:
     (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert imagequeue.__version__ == version
