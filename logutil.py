@@ -7,11 +7,17 @@ Any file says what happened with `log("enqueued", job=id, depth=4)`. A script ca
 on the lines of Gunicorn, TensorFlow and every other library that uses `logging` look the same, their logger's
 name standing as the action. With LOG_FORMAT=json each line is one JSON object with the same content. With
 LOG_DIR the lines are also appended to one file for each script, so that `grep ID logs/*.log` tells the story
-of one request through client, web server and worker.
+of one request through client, web server and worker. With LOG_REDIS=1 the lines of all servers gather in Redis, and
+
+    python logutil.py --follow --level warning
+    python logutil.py --job 3f2a…
+
+shows them, in the order of Redis's clock, coloured on a terminal.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -25,7 +31,10 @@ from io import FileIO, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
+from imagequeue.errors import RedisDown
 from imagequeue.events import fail, log, warn
+from imagequeue.logstream import Line, LogReader, LogStream
+from imagequeue.logview import HEAD, LEVELS, is_wanted, painted, seconds_of
 
 __all__ = ["configure", "fail", "log", "native_output_logged", "warn"]
 
@@ -58,7 +67,7 @@ class JsonFormatter(LineFormatter):
     """One record, one JSON object, for machines."""
 
     def compose(self, timestamp: str, level: str, action: str, fields: dict[str, object]) -> str:
-        head = {"time": timestamp, "server": self.server, "script": self.script, "level": level, "action": action}
+        head = dict(zip(HEAD, (timestamp, self.server, self.script, level, action), strict=True))
         return json.dumps(head | fields, default=str)
 
 
@@ -77,12 +86,14 @@ def configure(
     directory: str = "",
     script: str = "",
     terminal_level: str = "",
+    stream: LogStream | None = None,
 ) -> None:
     """Send every log line of this process to standard error, and to `directory`/<script>.log if that is given.
 
     server: this machine's name in each line. level: debug, info, warning or error. format: text or json.
     script: the running script, found by itself. terminal_level: where the terminal shall show less than the file.
     A directory that cannot be written to ends the process with 2, as any setting does that cannot work.
+    stream: where the lines are also sent to, for LOG_REDIS.
     Call it again to change it; safe before and after forks, since each line is one write of its own.
     """
     script = script or Path(sys.argv[0] or "python").name
@@ -98,6 +109,9 @@ def configure(
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    if stream is not None:
+        stream.setFormatter(JsonFormatter(server, script))
+        root.addHandler(stream)
     root.setLevel(logging.WARNING)
     # Libraries talk below WARNING of what concerns their authors; Gunicorn at INFO of what concerns operators.
     logging.getLogger("imagequeue").setLevel(level.upper())
@@ -177,3 +191,58 @@ def _timestamp(seconds: float) -> str:
 def _value(value: object) -> str:
     text = str(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _text(content: dict[str, object], is_coloured: bool) -> str:
+    fields = dict(content)
+    time, server, script, level, action = (str(fields.pop(name, "-")) for name in HEAD)
+    line = LineFormatter(server, script).compose(time, level, action, fields)
+    return painted(line) if is_coloured else line
+
+
+def _show(reader: LogReader, wanted: argparse.Namespace) -> None:
+    def show(line: Line) -> None:
+        if is_wanted(line.content, job=wanted.job, server=wanted.server, level=wanted.level):
+            text = json.dumps(line.content) if wanted.json else _text(line.content, sys.stdout.isatty())
+            print(text, flush=wanted.follow)
+
+    if wanted.since is not None or not wanted.follow:
+        since = 0 if wanted.since is None else reader.now_ms() - int(wanted.since * 1000)
+        # Servers send in batches, so the order of coming is not quite the order of events.
+        for line in sorted(reader.kept(since), key=lambda line: line.at):
+            show(line)
+    while wanted.follow:
+        try:
+            for line in reader.follow():
+                show(line)
+        except RedisDown as error:
+            print(f"{error.message} Waiting for it.", file=sys.stderr)
+            time.sleep(1)
+
+
+def main() -> None:
+    from settings import load_or_exit
+
+    parser = argparse.ArgumentParser(description="The log of all servers that run with LOG_REDIS=1.")
+    parser.add_argument("--follow", action="store_true", help="go on with what comes; without --since, only that")
+    parser.add_argument(
+        "--job", default="", metavar="ID", help="only lines about this job, request or trace; the first digits do"
+    )
+    parser.add_argument("--server", default="", metavar="NAME", help="only lines of this server")
+    parser.add_argument("--since", type=seconds_of, metavar="5m", help="only lines of the last 5m (s, m, h, d)")
+    parser.add_argument("--level", choices=LEVELS, default="debug", help="only lines of this level and above")
+    parser.add_argument("--json", action="store_true", help="each line as a JSON object")
+    wanted = parser.parse_args()
+    settings = load_or_exit()
+    try:
+        _show(LogReader(settings.redis_url, settings.image_queue), wanted)
+    except RedisDown as error:
+        print(f"{error.message} REDIS_URL says where it is looked for.", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (KeyboardInterrupt, BrokenPipeError):
+        # The reader has seen enough. What Python would still write at its end has nobody to go to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    main()

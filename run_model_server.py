@@ -24,6 +24,7 @@ from imagequeue.faults import Faults
 from imagequeue.fleet import Fleet
 from imagequeue.jobqueue import Doorbell, JobQueue
 from imagequeue.lease import Lease, owner_name
+from imagequeue.logstream import LogStream
 from imagequeue.warmup import warm_up
 from imagequeue.worker import Worker
 from imagequeue.workermetrics import WorkerMetrics
@@ -174,6 +175,7 @@ def main() -> None:
         format=settings.log_format,
         directory=settings.log_dir,
         script="run_model_server.py",
+        stream=LogStream(settings.redis_url, settings.image_queue) if settings.log_redis else None,
     )
     try:
         if arguments.fetch:

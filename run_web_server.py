@@ -16,6 +16,7 @@ import logutil
 from imagequeue import cpus
 from imagequeue.connections import without_secrets
 from imagequeue.errors import ConfigurationError
+from imagequeue.logstream import LogStream
 from imagequeue.web import Access, ApiKeys, Classifier, RateLimit, SharedFlag, WebServer, create_app, shared_directory
 from settings import Settings, help_text, load_or_exit
 
@@ -65,6 +66,7 @@ def configure_logging(settings: Settings) -> None:
         format=settings.log_format,
         directory=settings.log_dir,
         script="run_web_server.py",
+        stream=LogStream(settings.redis_url, settings.image_queue) if settings.log_redis else None,
     )
 
 

@@ -7,7 +7,6 @@ docs/settings.md is generated from this table; each script's --help prints it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import re
 import socket
@@ -16,121 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from imagequeue import cpus
+from imagequeue import casts, cpus
 from imagequeue.errors import ConfigurationError
 
 DOTENV = Path(__file__).with_name(".env")
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def cast(value: str) -> int:
-        if not value.isascii() or not value.isdigit() or int(value) < least:
-            raise ValueError(f"a whole number, at least {least}")
-        return int(value)
-
-    return cast
-
-
-def _port(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > 65535:
-        raise ValueError("a port, 0 to 65535")
-    return int(value)
-
-
-def _redis_url(value: str) -> str:
-    try:
-        is_known = urlsplit(value).scheme in ("redis", "rediss", "unix") and "://" in value
-        # Looked at because it raises for what is no number.
-        _ = urlsplit(value).port
-    except ValueError:
-        is_known = False
-    if not is_known:
-        raise ValueError("redis://host:port/0, rediss://… or unix:///path")
-    return value
-
-
-def _seconds(least: float) -> Callable[[str], float]:
-    def cast(value: str) -> float:
-        if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value) or float(value) < least:
-            raise ValueError(f"seconds, at least {least:g}")
-        return float(value)
-
-    return cast
-
-
-def _batch_size(value: str) -> int | None:
-    if value.lower() == "auto":
-        return None
-    try:
-        return _count(1)(value)
-    except ValueError as error:
-        raise ValueError(f"auto, or {error}") from None
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def cast(value: str) -> str:
-        if value.lower() not in words:
-            raise ValueError("one of " + ", ".join(words))
-        return value.lower()
-
-    return cast
-
-
-def _size(value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", value)
-    if not match:
-        raise ValueError("pixels, as 224 or as 320x240 (width x height)")
-    return int(match[1]), int(match[2] or match[1])
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in value.split(","))
-    if origins != ("*",) and not all(re.fullmatch(r"https?://[\w.:\[\]-]+", origin) for origin in origins):
-        raise ValueError("`*`, or origins as https://example.org, separated by commas")
-    return origins
-
-
-def _queue_name(value: str) -> str:
-    if not value or set(value) & set("{}"):
-        raise ValueError("a name without braces; they would change the queue's cluster slot")
-    return value
-
-
-def _server_name(value: str) -> str:
-    if not re.fullmatch(r"[\w.:-]{1,100}", value):
-        raise ValueError("up to 100 letters, digits and . : _ -")
-    return value
-
-
-def _api_keys(value: str) -> tuple[tuple[str, str], ...]:
-    """(name, key) pairs; a key without a name gets one made of its digest's first digits."""
-    pairs = []
-    for entry in value.split(","):
-        name, colon, key = (part.strip() for part in entry.strip().partition(":"))
-        if not colon:
-            name, key = "key-" + hashlib.sha256(name.encode()).hexdigest()[:8], name
-        if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII) or not re.fullmatch(r"[!-~]+", key):
-            raise ValueError(
-                "name:key or plain keys, commas between; a name of letters and digits, a key without blanks"
-            )
-        pairs.append((name, key))
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a name of its own for each key")
-    return tuple(pairs)
-
-
-def _rate(value: str) -> str:
-    if value and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", value):
-        raise ValueError("a number a second, minute, hour or day, as 100/minute")
-    return value
 
 
 def _setting(default: Any, cast: Callable[[str], Any], help: str, shown: str = "", *, is_secret: bool = False) -> Any:
@@ -151,102 +42,118 @@ class Settings:
 
     redis_url: str = _setting(
         "redis://127.0.0.1:6379/0",
-        _redis_url,
+        casts.redis_url,
         "the Redis that all processes share; also rediss:// and unix://",
         is_secret=True,
     )
-    image_queue: str = _setting("image_queue", _queue_name, "the waiting list's key in Redis")
+    image_queue: str = _setting("image_queue", casts.queue_name, "the waiting list's key in Redis")
     server_name: str = _setting(
         lambda: re.sub(r"[^\w.:-]", "-", socket.gethostname())[:100] or "server",
-        _server_name,
+        casts.server_name,
         "this machine's name in every log line",
         shown="the host's name",
     )
-    web_host: str = _setting("127.0.0.1", _text, "the address that the web server listens on")
-    web_port: int = _setting(5000, _port, "its port; 0 for any free one")
-    web_processes: int = _setting(1, _count(1), "Gunicorn processes; see docs/internals.md for the measurement")
+    web_host: str = _setting("127.0.0.1", casts.text, "the address that the web server listens on")
+    web_port: int = _setting(5000, casts.port, "its port; 0 for any free one")
+    web_processes: int = _setting(1, casts.count(1), "Gunicorn processes; see docs/internals.md for the measurement")
     cors_origins: tuple[str, ...] = _setting(
         (),
-        _origins,
+        casts.origins,
         "whose pages may call the web server: `*`, or origins like `https://example.org`, separated by commas",
         shown="(none)",
     )
-    web_threads: int = _setting(520, _count(9), "requests that one of them serves at the same time")
-    request_timeout: float = _setting(30.0, _seconds(0.05), "seconds until a job's deadline: then 504")
+    web_threads: int = _setting(520, casts.count(9), "requests that one of them serves at the same time")
+    request_timeout: float = _setting(30.0, casts.seconds(0.05), "seconds until a job's deadline: then 504")
     job_timeout: float = _setting(
         300.0,
-        _seconds(0.05),
+        casts.seconds(0.05),
         "the same for a job sent with `Prefer: respond-async`: nobody holds a connection for it, so it may outwait a "
         "queue longer than REQUEST_TIMEOUT",
     )
     drain_seconds: float = _setting(
-        1.0, _seconds(0), "how long /readyz fails before a web server that was told to end stops listening"
+        1.0, casts.seconds(0), "how long /readyz fails before a web server that was told to end stops listening"
     )
     api_keys: tuple[tuple[str, str], ...] = _setting(
-        (), _api_keys, "`name:key` or plain keys, commas between; without one of them 401", "(none)", is_secret=True
+        (),
+        casts.api_keys,
+        "`name:key` or plain keys, commas between; without one of them 401",
+        "(none)",
+        is_secret=True,
     )
-    rate_limit: str = _setting("", _rate, "requests of one client, as 100/minute, by its key or address; beyond it 429")
-    trusted_proxies: int = _setting(0, _count(0), "proxies in front that add to X-Forwarded-For")
-    imagequeue_api_key: str = _setting("", _text, "the key that the two clients send", is_secret=True)
-    poll_interval: float = _setting(1.0, _seconds(0.05), "seconds; the fallback behind pub/sub")
-    max_queue_length: int = _setting(1024, _count(1), "images that may wait; beyond it 503")
-    max_queue_bytes: int = _setting(0, _count(0), "bytes that may wait in Redis; 0 for no such limit")
-    max_upload_bytes: int = _setting(10 * 2**20, _count(1), "the largest image file, and the largest upload")
-    max_image_pixels: int = _setting(50_000_000, _count(1), "width times height of the largest image")
+    rate_limit: str = _setting(
+        "", casts.rate, "requests of one client, as 100/minute, by its key or address; beyond it 429"
+    )
+    trusted_proxies: int = _setting(0, casts.count(0), "proxies in front that add to X-Forwarded-For")
+    imagequeue_api_key: str = _setting("", casts.text, "the key that the two clients send", is_secret=True)
+    poll_interval: float = _setting(1.0, casts.seconds(0.05), "seconds; the fallback behind pub/sub")
+    max_queue_length: int = _setting(1024, casts.count(1), "images that may wait; beyond it 503")
+    max_queue_bytes: int = _setting(0, casts.count(0), "bytes that may wait in Redis; 0 for no such limit")
+    max_upload_bytes: int = _setting(10 * 2**20, casts.count(1), "the largest image file, and the largest upload")
+    max_image_pixels: int = _setting(50_000_000, casts.count(1), "width times height of the largest image")
     jpeg_decoding: str = _setting(
-        "exact", _one_of("exact", "fast"), "`fast` decodes large JPEGs at a fraction of their size; labels may differ"
+        "exact",
+        casts.one_of("exact", "fast"),
+        "`fast` decodes large JPEGs at a fraction of their size; labels may differ",
     )
     image_size: tuple[int, int] = _setting(
-        (224, 224), _size, "the pixels that the model takes, as 224 or 320x240", shown="224"
+        (224, 224), casts.size, "the pixels that the model takes, as 224 or 320x240", shown="224"
     )
     model: str = _setting(
         "resnet50",
-        _text,
+        casts.text,
         "an application of Keras, a `.keras` file, or `null` (answers at once: the service's own cost)",
     )
     model_weights: str = _setting(
-        "imagenet", _text, "`imagenet`, a file of weights, or `random` (speed only; said in every answer)"
+        "imagenet", casts.text, "`imagenet`, a file of weights, or `random` (speed only; said in every answer)"
     )
-    model_labels: str = _setting("imagenet", _text, "ImageNet's, or a text file with one label a line")
+    model_labels: str = _setting("imagenet", casts.text, "ImageNet's, or a text file with one label a line")
     model_preprocessing: str = _setting(
         "auto",
-        _text,
+        casts.text,
         "`auto` (an application's own; none for a file), `none`, or the application whose preprocessing to use",
     )
     model_threads: int = _setting(
-        cpus.available, _count(1), "processors that one worker's model uses", shown="the cgroup's quota"
+        cpus.available, casts.count(1), "processors that one worker's model uses", shown="the cgroup's quota"
     )
     runtime: str = _setting(
         "auto",
-        _one_of("auto", "tensorflow", "openvino"),
+        casts.one_of("auto", "tensorflow", "openvino"),
         "`auto`: TensorFlow on a GPU, else OpenVINO where it is installed, else TensorFlow",
     )
     precision: str = _setting(
         "float32",
-        _one_of("float32", "bfloat16", "int8"),
+        casts.one_of("float32", "bfloat16", "int8"),
         "bfloat16 and int8 are faster and change probabilities; docs/internals.md says how much",
     )
-    calibration_images: str = _setting("", _text, "for int8: a folder of images such as the model will see")
+    calibration_images: str = _setting("", casts.text, "for int8: a folder of images such as the model will see")
     max_batch_size: int | None = _setting(
-        None, _batch_size, "images computed together; `auto` measures which size is best", shown="auto"
+        None, casts.batch_size, "images computed together; `auto` measures which size is best", shown="auto"
     )
     lease_seconds: float = _setting(
-        15.0, _seconds(0.3), "how long a silent worker keeps its jobs; longer than its largest batch takes"
+        15.0, casts.seconds(0.3), "how long a silent worker keeps its jobs; longer than its largest batch takes"
     )
-    max_crashes: int = _setting(2, _count(1), "deaths of a worker after which the image it held is given up")
-    result_ttl: float = _setting(300.0, _seconds(1), "seconds that a result nobody fetched is kept")
-    metrics_host: str = _setting("127.0.0.1", _text, "the address on which a worker answers Prometheus")
+    max_crashes: int = _setting(2, casts.count(1), "deaths of a worker after which the image it held is given up")
+    result_ttl: float = _setting(300.0, casts.seconds(1), "seconds that a result nobody fetched is kept")
+    metrics_host: str = _setting("127.0.0.1", casts.text, "the address on which a worker answers Prometheus")
     metrics_port: int = _setting(
         0,
-        _count(0),
+        casts.count(0),
         "its port, or the first free one of the 64 from there on; 0: a worker does not. See docs/monitoring.md",
     )
     result_cache_seconds: float = _setting(
-        0.0, _seconds(0), "how long a web process answers equal images without computing them again; 0: not at all"
+        0.0, casts.seconds(0), "how long a web process answers equal images without computing them again; 0: not at all"
     )
-    log_level: str = _setting("info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error")
-    log_format: str = _setting("text", _one_of("text", "json"), "text or json")
-    log_dir: str = _setting("", _text, "also append the log to one file for each script in this directory")
+    log_level: str = _setting(
+        "info", casts.one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
+    )
+    log_format: str = _setting("text", casts.one_of("text", "json"), "text or json")
+    log_dir: str = _setting("", casts.text, "also append the log to one file for each script in this directory")
+    log_redis: bool = _setting(
+        False,
+        casts.switch,
+        "1: the lines of all servers gather in Redis too; `python logutil.py` shows them",
+        shown="0",
+    )
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, dotenv: Path = DOTENV) -> Settings:

@@ -13,6 +13,7 @@ from pathlib import Path
 import logutil
 from imagequeue.client import DEFAULT_URL, Answer, Client, ServerAway
 from imagequeue.errors import ImageQueueError
+from imagequeue.logstream import LogStream
 from settings import load_or_exit
 
 SAMPLE = Path(__file__).with_name("samples") / "crossword.png"
@@ -59,6 +60,7 @@ def main() -> None:
         directory=settings.log_dir,
         # What happened is printed below for a person; the log is for files.
         terminal_level="error",
+        stream=LogStream(settings.redis_url, settings.image_queue) if settings.log_redis else None,
     )
     files = arguments.files or [SAMPLE]
     is_good = True

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import logutil
 from imagequeue.client import DEFAULT_URL
+from imagequeue.logstream import LogStream
 from imagequeue.stress.load import Load
 from imagequeue.stress.outcome import ANSWERED
 from imagequeue.stress.report import page
@@ -144,6 +145,7 @@ def main() -> None:
         format=settings.log_format,
         directory=settings.log_dir,
         terminal_level="error",
+        stream=LogStream(settings.redis_url, settings.image_queue) if settings.log_redis else None,
     )
     images = read_images(arguments.files or [SAMPLES])
     load = Load(

@@ -22,6 +22,9 @@ LAYERS = {
     "jobqueue": 2,
     "jobstate": 3,
     "waiter": 3,
+    "logstream": 2,
+    "logview": 0,
+    "casts": 0,
     "lease": 3,
     "overview": 3,
     "runtimes": 3,
@@ -77,7 +80,7 @@ def test_only_web_imports_flask() -> None:
 
 
 def test_only_connections_scripts_jobqueue_and_waiter_import_redis() -> None:
-    assert importers("redis") == {"connections", "scripts", "jobqueue", "waiter"}
+    assert importers("redis") == {"connections", "scripts", "jobqueue", "waiter", "logstream"}
 
 
 def test_only_metrics_and_web_import_prometheus() -> None:

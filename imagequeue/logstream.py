@@ -1,0 +1,187 @@
+"""The log of all servers in one place: a capped stream in the Redis that they share anyway.
+
+A line costs its writer an append to a list in memory; a thread sends what has gathered, many lines in one round trip.
+While Redis is away the lines wait, as many as there is room for; then the oldest go, and how many is said as soon as
+it can be. Nothing here ever holds up whoever logs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import redis
+
+from imagequeue.connections import connect, redis_errors
+from imagequeue.errors import ImageQueueError
+from imagequeue.events import warn
+
+# Some 15 MB of Redis's memory.
+MAX_LINES = 50_000
+# In memory, while Redis is away.
+MAX_WAITING = 10_000
+BATCH = 500
+PAUSE_SECONDS = 0.2
+LONGEST_PAUSE = 5.0
+# Hosts' clocks drift; how far from Redis's is looked up anew this often.
+CLOCK_SECONDS = 60.0
+CLOSE_SECONDS = 2.0
+
+
+def key_of(queue_name: str) -> str:
+    return f"{{{queue_name}}}:log"
+
+
+class LogStream(logging.Handler):
+    """A handler for `logging`; its formatter makes each record one JSON object.
+
+    Safe across forks: the child starts with nothing to send and a connection of its own.
+    """
+
+    def __init__(self, redis_url: str, queue_name: str, *, max_waiting: int = MAX_WAITING) -> None:
+        super().__init__()
+        self._redis_url = redis_url
+        self._key = key_of(queue_name)
+        self._waiting: deque[tuple[float, str]] = deque(maxlen=max_waiting)
+        self._dropped = 0
+        self._is_away = False
+        self._pid = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # `logging` calls this under the handler's lock, which it makes anew in a forked child.
+        if self._pid != os.getpid():
+            self._start()
+        if len(self._waiting) == self._waiting.maxlen:
+            self._dropped += 1
+        self._waiting.append((record.created, self.format(record)))
+
+    def close(self) -> None:
+        """Send what waits, for as long as that takes two seconds at most. `logging` calls it at the process's end."""
+        if self._pid == os.getpid():
+            self._closing.set()
+            self._thread.join(timeout=CLOSE_SECONDS)
+        super().close()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        # What a parent had waiting, the parent sends.
+        self._waiting.clear()
+        self._dropped = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._send_forever, name="log-stream", daemon=True)
+        self._thread.start()
+
+    # The sending thread.
+
+    def _send_forever(self) -> None:
+        # No repeats: they would be seen as the same line twice.
+        client = connect(self._redis_url, name=f"log:{os.getpid()}", repeats=0)
+        in_hand: list[tuple[float, str]] = []
+        pause, asked, ahead = PAUSE_SECONDS, -CLOCK_SECONDS, 0.0
+        while not self._closing.wait(pause) or self._waiting or in_hand:
+            try:
+                with redis_errors():
+                    if time.monotonic() - asked > CLOCK_SECONDS:
+                        ahead, asked = seconds_ahead(client), time.monotonic()
+                    while in_hand or self._waiting:
+                        # The handler's thread may take the oldest away, so one at a time.
+                        while self._waiting and len(in_hand) < BATCH:
+                            in_hand.append(self._waiting.popleft())
+                        self._send(client, in_hand, ahead)
+                        in_hand.clear()
+                pause = PAUSE_SECONDS
+                self._say_dropped()
+            except Exception as error:
+                # A thread that ends would leave the lines to be dropped for ever.
+                if self._closing.is_set():
+                    return
+                self._say_away(error)
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _send(self, client: redis.Redis, lines: list[tuple[float, str]], ahead: float) -> None:
+        pipeline = client.pipeline(transaction=False)
+        for created, line in lines:
+            fields: Any = {"at": int((created + ahead) * 1000), "line": line}
+            pipeline.xadd(self._key, fields, maxlen=MAX_LINES, approximate=True)
+        pipeline.execute()
+
+    def _say_dropped(self) -> None:
+        self._is_away = False
+        dropped, self._dropped = self._dropped, 0
+        # At the process's end `logging` holds the lock that a line of our own would need.
+        if dropped and not self._closing.is_set():
+            warn("log_dropped", lines=dropped)
+
+    def _say_away(self, error: Exception) -> None:
+        if not self._is_away:
+            self._is_away = True
+            warn("log_stream_away", reason=error.message if isinstance(error, ImageQueueError) else repr(error))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of any server's log. at: the instant of its event by Redis's clock, ms; content: its JSON object."""
+
+    at: int
+    content: dict[str, Any]
+
+
+class LogReader:
+    """The stream, for people. Every method raises RedisDown."""
+
+    def __init__(self, redis_url: str, queue_name: str) -> None:
+        self._client = connect(redis_url, name=f"log-reader:{os.getpid()}")
+        self._key = key_of(queue_name)
+        self._last = b"0-0"
+
+    def now_ms(self) -> int:
+        """By Redis's clock."""
+        with redis_errors():
+            seconds, microseconds = self._client.time()
+        return seconds * 1000 + microseconds // 1000
+
+    def kept(self, since_ms: int = 0) -> Iterator[Line]:
+        """Every line that came to Redis since then, in the order of their coming."""
+        # A line is sent soon after its event; a server that was cut off sends late, and its lines come late.
+        start = f"({self._last.decode()}" if self._last != b"0-0" else str(since_ms)
+        while True:
+            with redis_errors():
+                entries = cast("list[Any]", self._client.xrange(self._key, start, "+", count=1000))
+            if not entries:
+                return
+            yield from self._lines(entries)
+            start = f"({self._last.decode()}"
+
+    def follow(self) -> Iterator[Line]:
+        """The lines that come from now on, or from the last that was read; an empty second yields none, and goes on."""
+        if self._last == b"0-0":
+            self._last = f"{self.now_ms()}-0".encode()
+        while True:
+            with redis_errors():
+                answer = cast("list[Any]", self._client.xread({self._key: self._last}, count=1000, block=1000))
+            for _, entries in answer or ():
+                yield from self._lines(entries)
+
+    def _lines(self, entries: list[Any]) -> Iterator[Line]:
+        for entry_id, fields in entries:
+            self._last = entry_id
+            try:
+                content = json.loads(fields[b"line"])
+                yield Line(int(fields[b"at"]), dict(content))
+            except (KeyError, ValueError, TypeError):
+                # Somebody else's entry.
+                continue
+
+
+def seconds_ahead(client: redis.Redis) -> float:
+    """How far Redis's clock is ahead of this host's, give or take half the time that asking took."""
+    asked = time.time()
+    seconds, microseconds = client.time()
+    return seconds + microseconds / 1e6 - (asked + time.time()) / 2
