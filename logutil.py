@@ -162,7 +162,7 @@ def _log_file(directory: Path, name: str) -> LogFile:
         directory.mkdir(parents=True, exist_ok=True)
         return LogFile(directory / name)
     except OSError as error:
-        print(f"LOG_DIR: {directory} cannot be written to: {error.strerror}.", file=sys.stderr)  # noqa: T201 - no log yet
+        print(f"LOG_DIR: {directory} cannot be written to: {error.strerror}.", file=sys.stderr)
         raise SystemExit(2) from None
 
 
