@@ -1,5 +1,5 @@
-"""The Open Inference Protocol v2, as KServe and Triton speak it over HTTP, with the binary tensor extension and the
-classification extension.
+"""The Open Inference Protocol v2, as KServe and Triton speak it over HTTP, with Triton's extensions for binary tensors,
+for classification and for the model's configuration.
 
 Source: https://github.com/kserve/open-inference-protocol. Errors are `{"error": "…"}`; see app.
 """
@@ -17,10 +17,10 @@ from imagequeue.errors import Unavailable
 from imagequeue.web import exchange
 from imagequeue.web.bodies import read_body
 from imagequeue.web.served import VERSION, model_named
-from imagequeue.web.uploads import json_limit
+from imagequeue.web.uploads import MAX_IMAGES, json_limit
 from imagequeue.web.v2_tensors import INPUT, OUTPUT, InferRequest, answer_tensor, read_request
 
-EXTENSIONS = ["binary_tensor_data", "classification"]
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # What zlib wraps around the data: a gzip header, or its own, which HTTP calls deflate.
 _WRAPPERS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -61,6 +61,22 @@ def metadata(name: str, version: str | None = None) -> Response:
             "platform": model.runtime,
             "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
             "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, model.classes]}],
+        }
+    )
+
+
+@blueprint.get("/models/<name>/config")
+@blueprint.get("/models/<name>/versions/<version>/config")
+def config(name: str, version: str | None = None) -> Response:
+    """The model as Triton's configuration has it: what its image clients look up before they send a batch."""
+    model = model_named(name, version)
+    return jsonify(
+        {
+            "name": model.name,
+            "platform": model.runtime,
+            "max_batch_size": MAX_IMAGES,
+            "input": [{"name": INPUT, "data_type": "TYPE_STRING", "dims": [1]}],
+            "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [model.classes]}],
         }
     )
 

@@ -65,7 +65,7 @@ def test_the_server_tells_its_name_version_and_extensions(service: Service) -> N
     assert found == {
         "name": "imagequeue",
         "version": __version__,
-        "extensions": ["binary_tensor_data", "classification"],
+        "extensions": ["binary_tensor_data", "classification", "model_configuration"],
     }
 
 
@@ -84,6 +84,17 @@ def test_metadata_is_of_the_model_that_the_workers_have(service: Service) -> Non
             "platform": "null",
             "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
             "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, NULL_CLASSES]}],
+        }
+
+
+def test_the_configuration_says_the_same_in_tritons_words(service: Service) -> None:
+    for path in (f"{MODEL}/config", f"{MODEL}/versions/1/config"):
+        assert service.client.get(path).json == {
+            "name": "null",
+            "platform": "null",
+            "max_batch_size": 128,
+            "input": [{"name": "image", "data_type": "TYPE_STRING", "dims": [1]}],
+            "output": [{"name": "probabilities", "data_type": "TYPE_FP32", "dims": [NULL_CLASSES]}],
         }
 
 
