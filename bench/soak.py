@@ -212,6 +212,8 @@ def main() -> None:
     is_null = chosen.model == "null"
     chosen.rate = chosen.rate or (45.0 if is_null else 12.0)
     chosen.kill_every = chosen.kill_every or (10.0 if is_null else 60.0)
+    # Told to end, it ends what it has started, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     directory = Path(tempfile.mkdtemp(prefix="imagequeue-soak-"))
     report = soak(chosen, directory)
     report["broken"] = broken = broken_promises(report)
