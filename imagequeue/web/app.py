@@ -60,9 +60,9 @@ def create_app(
     app.request_class = MemoryRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["classifier"] = classifier
-    app.extensions["recent"] = recent = Recent()
-    classifier.on_answer.append(recent.add)
     app.extensions["metrics"] = meters = metrics.WebMetrics(classifier)
+    app.extensions["recent"] = recent = Recent(meters.directory)
+    classifier.on_answer.append(recent.add)
     # First, so that what is refused later on is counted too.
     meters.watch(app)
     app.extensions["samples"] = samples.Samples(samples_directory)

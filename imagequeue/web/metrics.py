@@ -23,6 +23,7 @@ from imagequeue.errors import ConfigurationError, Unavailable
 from imagequeue.metrics import SECONDS_BUCKETS, QueueCollector
 from imagequeue.web.answer import Answer
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.processes import is_alive
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Requests to no route share one series: an attacker's paths must not make one each.
@@ -58,13 +59,14 @@ def shared_directory() -> Iterator[None]:
 
 
 class WebMetrics:
-    """The meters of one process."""
+    """The meters of one process; `directory` is the one that it shares with its siblings, if there is one."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self._directory = os.environ.get(DIRECTORY_VARIABLE, "")
+        named = os.environ.get(DIRECTORY_VARIABLE, "")
+        self.directory = Path(named) if named else None
         # The library chooses on import, which may have been before the script made the directory.
-        if values.ValueClass._multiprocess != bool(self._directory):
-            values.ValueClass = values.MultiProcessValue() if self._directory else values.MutexValue
+        if values.ValueClass._multiprocess != bool(self.directory):
+            values.ValueClass = values.MultiProcessValue() if self.directory else values.MutexValue
         # Their instants would double the number of series.
         disable_created_metrics()
         own = CollectorRegistry()
@@ -141,9 +143,9 @@ class WebMetrics:
     def registry(self) -> CollectorRegistry:
         """All there is to tell, collected when it is written out."""
         registry = CollectorRegistry()
-        if self._directory:
-            bury_dead_processes(Path(self._directory))
-            MultiProcessCollector(registry, self._directory)
+        if self.directory:
+            bury_dead_processes(self.directory)
+            MultiProcessCollector(registry, str(self.directory))
         else:
             registry.register(self._own)
         registry.register(self._queue)
@@ -151,18 +153,11 @@ class WebMetrics:
 
 
 def bury_dead_processes(directory: Path) -> None:
-    """Forget what processes that are no more had in flight, however they ended: no hook hears of every end."""
+    """Forget what processes that are no more had in flight."""
     for file in directory.glob("gauge_live*.db"):
         pid = file.stem.rpartition("_")[2]
-        if not pid.isdigit():
-            continue
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
+        if pid.isdigit() and not is_alive(int(pid)):
             mark_process_dead(pid, str(directory))
-        except PermissionError:
-            # Alive, and somebody else's.
-            continue
 
 
 @blueprint.get("/metrics")

@@ -1,70 +1,126 @@
-"""The answers of late, as this process gave them: the latest ones, and percentiles of the last minute."""
+"""The answers of late, as all processes of a server gave them: the latest ones, and percentiles of the last minute."""
 
 from __future__ import annotations
 
+import heapq
 import math
+import os
+import struct
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from imagequeue.web.answer import Answer
+from imagequeue.web.processes import is_alive
+from imagequeue.web.ring import Ring, records
 
-# A minute at 68 images a second; at more, percentiles are of the latest that many.
+# Of each process: a minute at 68 images a second; at more, percentiles are of the latest that many.
 MOST = 4096
 WINDOW_SECONDS = 60.0
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One image's answer; `at`: Unix seconds; stages in ms. `label`: the best one, or the error's code."""
-
-    id: str
-    at: float
-    status: int
-    label: str
-    stages: Mapping[str, float]
+STAGES = ("decode", "enqueue", "queue", "inference", "wake", "total")
+# When (Unix seconds), status, the stages (ms); then id and label (the best one, or the error's code), cut off.
+_HEAD = struct.Struct(f"<dH{len(STAGES)}f")
+_TEXTS = struct.Struct("<32s40s")
 
 
 class Recent:
-    """A ring of what was answered. Adding takes no lock: a deque's append is one step."""
+    """What was answered: this process's own, and what its siblings left in the same directory."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, directory: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        """directory: shared with the siblings; without one each process knows its own answers alone."""
+        self._directory = directory
         self._clock = clock
-        self._seen: deque[Seen] = deque(maxlen=MOST)
+        self._opening = threading.Lock()
+        self._pid = 0
 
     def add(self, answer: Answer) -> None:
-        if answer.error is not None:
-            label = answer.error.code
-        else:
-            label = answer.result.predictions[0].label if answer.result and answer.result.predictions else ""
-        self._seen.append(Seen(answer.id, self._clock(), answer.status, label, answer.stages()))
+        self._own().add(_encoded(answer, self._clock()))
+
+    def read(self) -> Answers:
+        """What has been answered until now."""
+        now, found = self._clock(), list(self._own().read())
+        for file in self._directory.glob("answers_*.ring") if self._directory else ():
+            pid = int(file.stem.rpartition("_")[2])
+            if pid != os.getpid():
+                found += _of_sibling(file, pid, now - WINDOW_SECONDS)
+        return Answers(found, now)
+
+    def _own(self) -> Ring:
+        """Made in the process that writes to it: after the fork."""
+        if self._pid != os.getpid():
+            with self._opening:
+                if self._pid != os.getpid():
+                    file = self._directory and self._directory / f"answers_{os.getpid()}.ring"
+                    self._ring = Ring(_HEAD.size + _TEXTS.size, MOST, file or None)
+                    self._pid = os.getpid()
+        return self._ring
+
+
+class Answers:
+    """The answers of late at one instant. Records are unpacked as far as they are looked at; they may be many."""
+
+    def __init__(self, found: list[bytes], now: float) -> None:
+        """found: records, in any order. now: Unix seconds."""
+        self._found = found
+        self._now = now
 
     def latest(self, count: int) -> list[dict[str, Any]]:
         """The latest answers first."""
-        seen = list(self._seen)[: -count - 1 : -1]
-        return [
-            {
-                "id": s.id,
-                "time": round(s.at, 3),
-                "status": s.status,
-                "label": s.label,
-                "ms": round(s.stages["total"], 1),
-            }
-            for s in seen
-        ]
+        return [_described(record) for record in heapq.nlargest(count, self._found, key=_at)]
 
     def latency(self) -> dict[str, Any]:
-        """Percentiles of the last minute's good answers, ms by stage, and how many they were; {} for none."""
-        horizon = self._clock() - WINDOW_SECONDS
-        good = [s for s in list(self._seen) if s.at >= horizon and s.status == 200]
+        """Percentiles of the last minute's good answers, ms by stage, and how many they were."""
+        horizon = self._now - WINDOW_SECONDS
+        heads = map(_HEAD.unpack_from, self._found)
+        good = [stages for at, status, *stages in heads if at >= horizon and status == 200]
         described: dict[str, Any] = {"count": len(good), "seconds": WINDOW_SECONDS}
-        for stage in good[0].stages if good else ():
-            ordered = sorted(s.stages[stage] for s in good)
+        for stage, values in zip(STAGES, zip(*good, strict=True), strict=bool(good)):
+            ordered = sorted(values)
             described[stage] = {name: round(percentile(ordered, share), 1) for name, share in SHARES.items()}
         return described
+
+
+def _of_sibling(file: Path, pid: int, horizon: float) -> list[bytes]:
+    try:
+        found = list(records(file.read_bytes(), _HEAD.size + _TEXTS.size))
+        if not is_alive(pid) and all(_at(record) < horizon for record in found):
+            # What a dead process said counts for as long as it would otherwise.
+            file.unlink()
+    except FileNotFoundError:
+        # Another process was first to remove it.
+        return []
+    return found
+
+
+def _encoded(answer: Answer, at: float) -> bytes:
+    if answer.error is not None:
+        label = answer.error.code
+    else:
+        label = answer.result.predictions[0].label if answer.result and answer.result.predictions else ""
+    stages = answer.stages()
+    head = _HEAD.pack(at, answer.status, *(stages[stage] for stage in STAGES))
+    return head + _TEXTS.pack(answer.id.encode(), label.encode())
+
+
+def _at(record: bytes) -> float:
+    at: float = _HEAD.unpack_from(record)[0]
+    return at
+
+
+def _described(record: bytes) -> dict[str, Any]:
+    at, status, *stages = _HEAD.unpack_from(record)
+    texts = _TEXTS.unpack_from(record, _HEAD.size)
+    job_id, label = (text.rstrip(b"\0").decode("utf-8", "ignore") for text in texts)
+    return {
+        "id": job_id,
+        "time": round(at, 3),
+        "status": status,
+        "label": label,
+        "ms": round(stages[STAGES.index("total")], 1),
+    }
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

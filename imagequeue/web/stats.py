@@ -1,7 +1,7 @@
 """GET /stats: what goes on, as JSON for people and the dashboard.
 
 Made anew every half second at most, from one command to Redis, however many look. The queue, the workers and the
-counters are everybody's; latency and the latest requests are those of the process that answers.
+counters are everybody's; latency and the latest requests are those of this server, all its processes together.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def stats() -> Response:
 def describe(classifier: Classifier, recent: Recent) -> dict[str, Any]:
     """Times in seconds, latency in ms. Raises RedisDown."""
     overview = classifier.lookout.latest()
+    answers = recent.read()
     rates = {"drained_per_s": overview.drained_per_s} | {
         f"{counter}_per_s": classifier.lookout.rate(counter) for counter in ("enqueued", "completed", "refused")
     }
@@ -72,8 +73,8 @@ def describe(classifier: Classifier, recent: Recent) -> dict[str, Any]:
         "dead_kept": overview.dead,
         "rates": {name: None if rate is None else round(rate, 2) for name, rate in rates.items()},
         "batch_sizes": {str(size): count for size, count in overview.batch_sizes.items()},
-        "latency": recent.latency(),
-        "requests": recent.latest(LATEST),
+        "latency": answers.latency(),
+        "requests": answers.latest(LATEST),
         "web_pid": os.getpid(),
     }
 

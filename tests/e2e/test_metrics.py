@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from imagequeue.client import Answer
 from tests.support.load import send_all
@@ -68,6 +69,8 @@ def test_counters_equal_the_requests_sent_over_four_processes_and_a_restart_of_o
     # What Redis counts may be half a second old.
     eventually(lambda: scrape(f"{system.url}/metrics").value("jobs_completed_total") == sent)
     assert found.value("http_requests_in_flight") == 1, "this one; the dead have none"
+    # /stats has the answers of all of them, too, whichever gives it, once it is made anew.
+    eventually(lambda: {requests.get(f"{system.url}/stats").json()["latency"]["count"] for _ in range(8)} == {sent})
     system.webs[0].signal(signal.SIGTERM)
     system.webs[0].wait()
     assert list(private.glob("imagequeue-metrics-*")) == [], "the master removes what it made"
