@@ -75,7 +75,7 @@ def size(value: str) -> tuple[int, int]:
 
 def origins(value: str) -> tuple[str, ...]:
     origins = tuple(origin.strip() for origin in value.split(","))
-    if origins != ("*",) and not all(re.fullmatch(r"https?://[\w.:\[\]-]+", origin) for origin in origins):
+    if origins != ("*",) and not all(re.fullmatch(r"https?://[\w.:-]+", origin) for origin in origins):
         raise ValueError("`*`, or origins as https://example.org, separated by commas")
     return origins
 

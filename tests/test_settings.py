@@ -48,6 +48,8 @@ def test_every_default_passes_its_own_cast() -> None:
         ("LOG_REDIS", "1", True),
         ("LOG_REDIS", "off", False),
         ("SERVER_NAME", "web-1.example:a", "web-1.example:a"),
+        ("CORS_ORIGINS", "*", ("*",)),
+        ("CORS_ORIGINS", "https://a.example, http://b.example:8080", ("https://a.example", "http://b.example:8080")),
         ("MODEL_LABELS", "labels with spaces.txt", "labels with spaces.txt"),
     ],
 )
@@ -80,6 +82,12 @@ def test_a_value_is_cast(name: str, text: str, value: object) -> None:
         ("IMAGE_SIZE", "0"),
         ("IMAGE_SIZE", "224x"),
         ("IMAGE_SIZE", "99999"),
+        ("CORS_ORIGINS", "a.example"),
+        ("CORS_ORIGINS", "https://a.example/"),
+        ("CORS_ORIGINS", "https://.*"),
+        ("CORS_ORIGINS", "*, https://a.example"),
+        # flask-cors would take it for a regular expression.
+        ("CORS_ORIGINS", "http://[::1]:5000"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],

@@ -22,6 +22,7 @@ import tritonclient.http.aio as triton_aio
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
+from imagequeue.jobqueue import JobQueue
 from imagequeue.model import NULL_CLASSES, null_class
 from settings import Settings
 from tests.conftest import KINDS, redis_binary
@@ -29,6 +30,8 @@ from tests.support.load import null_label
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
 from tests.support.system import WEIGHTS, System, eventually
+
+JPEG = {"Content-Type": "image/jpeg"}
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,21 @@ def test_httpie(url: str, photo: Path) -> None:
     as_json = run(http, "--ignore-stdin", "--body", "POST", f"{url}/predict", f"image={text}", "top==2")
     assert len(as_json["predictions"]) == 2
     assert as_json["predictions"][0]["label"] == label_of(photo)
+
+
+def test_the_settings_of_pages_and_of_patience_reach_the_server(
+    redis_server: RedisServer, make_system: Callable[..., System], photo: Path
+) -> None:
+    system = make_system(redis_server, CORS_ORIGINS="https://photos.example", JOB_TIMEOUT=0.05)
+    system.web()
+    JobQueue(redis_server.client()).join("silent", 30.0, {"model": "null"})
+    headers = {"Origin": "https://photos.example", "Prefer": "respond-async"}
+    accepted = requests.post(f"{system.url}/predict", data=photo.read_bytes(), headers=headers | JPEG, timeout=30)
+    assert accepted.status_code == 202
+    assert accepted.headers["Access-Control-Allow-Origin"] == "https://photos.example"
+    job = system.url + accepted.headers["Location"]
+    eventually(lambda: requests.get(job, timeout=30).json()["state"] == "failed")
+    assert requests.get(job, timeout=30).json()["error"]["code"] == "deadline_exceeded"
 
 
 # Libraries.
