@@ -125,7 +125,7 @@ def test_workers_takes_a_number_of_at_least_one(tmp_path: Path) -> None:
 def test_a_web_server_answers_what_it_has_accepted_then_ends_with_0(
     redis_server: RedisServer, make_system: MakeSystem, number: signal.Signals
 ) -> None:
-    system = make_system(redis_server, TEST_FAULTS="slow=1.5", DRAIN_SECONDS=0.3).start()
+    system = make_system(redis_server, TEST_FAULTS="slow=0.8", DRAIN_SECONDS=0.1).start()
     (web,), (worker,) = system.webs, system.workers
     processes = children(web.pid)
     answers: list[requests.Response] = []
