@@ -41,7 +41,8 @@ def test_schemathesis_finds_nothing(
     command += ["--generation-database", "none", "--continue-on-failure", "--no-color"]
     run = subprocess.run(
         command,
-        cwd=ROOT,
+        # Where it leaves its cache.
+        cwd=tmp_path,
         env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.apihooks", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
