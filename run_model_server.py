@@ -35,6 +35,7 @@ DOORBELL_SECONDS = 1.0
 
 def load_model(settings: Settings) -> tuple[models.Model, int]:
     """The warm model, and the most images to give it at once."""
+    logutil.log("loading", model=settings.model, weights=settings.model_weights)
     with logutil.native_output_logged("runtime"):
         model = models.load(
             settings.model,
@@ -131,6 +132,9 @@ def on_stop_signals(drain: Callable[[], None]) -> None:
 
 
 def run_one(settings: Settings) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Nothing is held yet, and libraries that are being loaded do not let an exception through.
+        signal.signal(number, lambda n, f: os._exit(0))
     faults = Faults(os.environ.get("TEST_FAULTS", ""))
     metrics = WorkerMetrics()
     model, max_batch = load_model(settings)

@@ -64,7 +64,7 @@ class Model:
     def classify(self, pixels: Pixels, tops: Sequence[int]) -> list[tuple[Prediction, ...]]:
         """For each image of a batch its predictions, best first, as many as `tops` asks for it.
 
-        Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed.
+        Raises ValueError if the model gives something for one that is no number. Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed.
         """
         parts, start = [], 0
         for size in warm_sizes(len(pixels)):
@@ -81,6 +81,9 @@ class Model:
         # Of a thousand outputs only the best are sorted.
         best = np.argpartition(probabilities, -top)[-top:]
         best = best[np.argsort(probabilities[best], kind="stable")[::-1]]
+        # NaN sorts last, so it would be the best; and it is no JSON.
+        if not np.isfinite(probabilities[best]).all():
+            raise ValueError("the model's probabilities are no numbers")
         return tuple(Prediction(self.labels[i], float(probabilities[i]), int(i)) for i in best)
 
 

@@ -102,3 +102,17 @@ def test_the_wait_ends_when_the_model_is_done_although_its_pace_said_longer(thre
     batch.start(thread)
     batch.wait_until_nearly_done(lead=0.01)
     assert np.isclose(computed(batch_of(job(1)), thread)[0].result.predictions[0].probability, 1.0)
+
+
+def test_an_image_that_the_model_answers_with_no_number_is_given_up_alone(thread: ThreadPoolExecutor) -> None:
+    model, bad = null_model(), job(3)
+
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        found = model.predict(pixels)
+        for row, image in enumerate(pixels):
+            if image.tobytes() == bad.pixels:
+                found[row, 7] = np.nan
+        return found
+
+    outcomes = computed(batch_of(job(1), bad, job(2), model=replace(model, predict=predict)), thread)
+    assert ["no numbers" in o.reason for o in outcomes] == [False, True, False]

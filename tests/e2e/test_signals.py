@@ -94,6 +94,17 @@ def test_an_idle_worker_ends_with_0(redis_server: RedisServer, make_system: Make
     assert worker.wait() == 0
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_worker_that_still_loads_its_model_ends_with_0_and_without_a_traceback(
+    redis_server: RedisServer, make_system: MakeSystem, number: signal.Signals
+) -> None:
+    worker = make_system(redis_server, MODEL="resnet50", MODEL_WEIGHTS="random").worker(wait=False)
+    worker.wait_for("loading")
+    worker.signal(number)
+    assert worker.wait() == 0
+    assert "Traceback" not in worker.output
+
+
 def test_workers_n_starts_n_and_one_signal_drains_all(
     redis_server: RedisServer, make_system: MakeSystem, queue: JobQueue
 ) -> None:
