@@ -64,7 +64,8 @@ class Model:
     def classify(self, pixels: Pixels, tops: Sequence[int]) -> list[tuple[Prediction, ...]]:
         """For each image of a batch its predictions, best first, as many as `tops` asks for it.
 
-        Raises ValueError if the model gives something for one that is no number. Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed.
+        Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed. Raises
+        ValueError if the model gives something for one that is no number.
         """
         parts, start = [], 0
         for size in warm_sizes(len(pixels)):
