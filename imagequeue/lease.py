@@ -75,10 +75,12 @@ class Lease:
             self._thread.join(timeout=self.seconds)
 
     def _beat_forever(self) -> None:
-        pause = self.seconds / 3
+        pause, silence, ticked = self.seconds / 3, 0.0, self._ticked
         while not self._stopping.wait(pause):
-            pause = self.seconds / 3
-            silence = time.monotonic() - self._ticked
+            # By this thread's own waits, not by the clock: while the process was stopped, or got no processor, the
+            # loop could not tick either, and is no more to blame for it than this thread.
+            silence = silence + pause if self._ticked == ticked else 0.0
+            pause, ticked = self.seconds / 3, self._ticked
             if silence > 2 * self.seconds:
                 fail("stalled", worker=self.worker_id, seconds=round(silence, 1), exit=STALLED_EXIT_CODE)
                 self._exit_process(STALLED_EXIT_CODE)

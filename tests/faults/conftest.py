@@ -16,13 +16,15 @@ from tests.support.system import Script, System, eventually
 
 # Short, so that a test waits for one lease and not for fifteen seconds.
 LEASE = 1.0
+# Longer than any recovery takes, so that nothing is saved by the deadline alone.
+REQUEST_TIMEOUT = 20.0
 SETTINGS = {
     "LEASE_SECONDS": LEASE,
     "POLL_INTERVAL": 0.2,
     "DRAIN_SECONDS": 0.3,
     "MAX_BATCH_SIZE": 8,
     "WEB_THREADS": 72,
-    "REQUEST_TIMEOUT": 20,
+    "REQUEST_TIMEOUT": REQUEST_TIMEOUT,
 }
 
 

@@ -62,3 +62,17 @@ def test_a_worker_stopped_for_longer_than_its_lease_is_fenced_and_its_late_resul
     case.system.workers[0].stop()
     case.history.send([picture(1000)])
     case.history.check()
+
+
+def test_a_worker_stopped_for_many_leases_is_not_taken_for_one_that_hangs(make_case: MakeCase) -> None:
+    case = make_case(LEASE_SECONDS=0.5).start()
+    worker = case.system.workers[0]
+    worker.signal(signal.SIGSTOP)
+    with case.server.client() as client:
+        stopped = client.time()[0]
+        eventually(lambda: client.time()[0] >= stopped + 3)
+    worker.signal(signal.SIGCONT)
+    eventually(case.system.is_ready)
+    assert all(isinstance(outcome, Answer) for outcome in case.history.send(IMAGES[:4]))
+    assert worker.is_running
+    case.history.check()
