@@ -45,6 +45,7 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         build_access(settings),
         cors_origins=settings.cors_origins,
         samples_directory=Path(__file__).with_name("samples"),
+        is_tracing=settings.traces,
     )
 
 

@@ -143,6 +143,9 @@ class Settings:
     result_cache_seconds: float = _setting(
         0.0, casts.seconds(0), "how long a web process answers equal images without computing them again; 0: not at all"
     )
+    traces: bool = _setting(
+        True, casts.switch, "1: the way of each job is kept for RESULT_TTL, at `/jobs/<id>/trace`", shown="1"
+    )
     log_level: str = _setting(
         "info", casts.one_of("debug", "info", "warning", "error"), "debug, info, warning or error"
     )

@@ -42,6 +42,7 @@ class Batch:
         """
         self.token = token
         self._claims = claims
+        self._claimed = time.perf_counter()
         self._model = model
         self._worker_id = worker_id
         self._given_up: dict[str, Outcome] = {}
@@ -120,6 +121,9 @@ class Batch:
         answers, inference_ms = computed
         queued = {id_of(claimed.document): claimed.queued_ms for claimed in self._claims}
         facts = {
+            # By Redis's clock; from then on only lengths, so that this host's clock does not matter.
+            "claimed_at": self._claims[0].claimed_at,
+            "waited_ms": round((self._started - self._claimed) * 1000, 2),
             "inference_ms": round(inference_ms, 2),
             "batch": len(jobs),
             "worker": self._worker_id,

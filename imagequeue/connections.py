@@ -1,7 +1,7 @@
 """The Redis clients, every option pinned, because each default has been somebody's outage.
 
 How many connections a process opens depends on what the process is, never on how many requests it serves:
-the pool is bounded and a thread waits for its turn. A web process holds POOL_SIZE + 1 (the subscription), a
+the pool is bounded and a thread waits for its turn. A web process holds POOL_SIZE + 2 (the subscription, the traces), a
 worker three: commands, doorbell, heartbeat.
 """
 

@@ -33,6 +33,8 @@ class Claimed:
     queued_ms: int
     attempts: int
     crashes: int
+    # By Redis's clock, Unix ms.
+    claimed_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class JobQueue:
         """name: the waiting list's key, without braces. result_ttl: seconds that an undelivered result is kept."""
         self.client = client
         self.name = name
-        self._ttl_ms = int(result_ttl * 1000)
+        self.ttl_ms = int(result_ttl * 1000)
         self._scripts = Scripts(client)
 
     def key(self, suffix: str) -> str:
@@ -103,7 +105,7 @@ class JobQueue:
             max_length,
             max_bytes,
             int(needs_worker),
-            self._ttl_ms,
+            self.ttl_ms,
         )
         if word == b"FULL":
             raise QueueFull(f"The queue is full: {depth} images wait.", _retry_after(depth, drained, drained_ms))
@@ -138,7 +140,7 @@ class JobQueue:
         key = self.key(f"result:{job_id}")
         with redis_errors():
             pipeline = self.client.pipeline(transaction=False)
-            pipeline.set(key, gone.encode(), nx=True, px=self._ttl_ms)
+            pipeline.set(key, gone.encode(), nx=True, px=self.ttl_ms)
             pipeline.get(key)
             pipeline.hdel(self.key(f"job:{job_id}"), "attempts", "token")
             is_cancelled, envelope, _ = pipeline.execute()
@@ -150,9 +152,7 @@ class JobQueue:
         with redis_errors():
             pipeline = self.client.pipeline(transaction=False)
             for job_id in ids:
-                pipeline.set(
-                    self.key(f"result:{job_id}"), Result(job_id, error=gone).encode(), nx=True, px=self._ttl_ms
-                )
+                pipeline.set(self.key(f"result:{job_id}"), Result(job_id, error=gone).encode(), nx=True, px=self.ttl_ms)
             pipeline.execute()
 
     def live_workers(self) -> int:
@@ -187,25 +187,25 @@ class JobQueue:
         held: how many documents from earlier claims are still in hand, not completed.
         """
         word, *rest = self._run(
-            "claim", worker_id, int(lease_seconds * 1000), token, limit, held, self._ttl_ms, MAX_DEAD
+            "claim", worker_id, int(lease_seconds * 1000), token, limit, held, self.ttl_ms, MAX_DEAD
         )
         if word == b"FENCED":
             raise Fenced(f"{worker_id} has no lease.")
         now_ms, *flat = rest
         return [
-            Claimed(document, int(now_ms) - int(enqueued_ms), int(attempts), int(crashes))
+            Claimed(document, int(now_ms) - int(enqueued_ms), int(attempts), int(crashes), int(now_ms))
             for document, enqueued_ms, attempts, crashes in zip(*(flat[i::4] for i in range(4)), strict=True)
         ]
 
     def complete(self, worker_id: str, token: str, results: Sequence[tuple[Job, Result]]) -> Completed:
         """Store and publish results of the batch that was claimed with `token`, in claim order."""
         args = [part for job, result in results for part in (job.id, job.reply_to, result.encode())]
-        return Completed(*map(int, self._run("complete", worker_id, self._ttl_ms, token, *args)))
+        return Completed(*map(int, self._run("complete", worker_id, self.ttl_ms, token, *args)))
 
     def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
         """Give one job up with an error result, and keep its document in `dead`; False if it had a result."""
         args = (job_id, reply_to, result.encode(), reason)
-        return bool(self._run("fail", worker_id, self._ttl_ms, MAX_DEAD, *args) == b"STORED")
+        return bool(self._run("fail", worker_id, self.ttl_ms, MAX_DEAD, *args) == b"STORED")
 
     def release(self, worker_id: str) -> int:
         """Hand back all that lies in the worker's processing list, and end its lease; returns how many."""
@@ -216,7 +216,7 @@ class JobQueue:
 
         victim: a worker whose process is known to be dead, reaped at once whatever its lease.
         """
-        counts = self._run("reap", int(interval * 1000), max_crashes, self._ttl_ms, MAX_DEAD, victim)
+        counts = self._run("reap", int(interval * 1000), max_crashes, self.ttl_ms, MAX_DEAD, victim)
         return Reaped(*map(int, counts))
 
     def bury(self, owner: str, *, max_crashes: int) -> int:

@@ -47,13 +47,15 @@ MAX_TO_CANCEL = 10_000
 class Ticket:
     """One outstanding job: who waits on it, since when, and how the answer came."""
 
-    __slots__ = ("_ready", "born", "came_by", "envelope", "id", "is_enqueued", "is_missing")
+    __slots__ = ("_ready", "born", "came_by", "envelope", "id", "is_enqueued", "is_missing", "woken_at")
 
     def __init__(self, job_id: str) -> None:
         self.id = job_id
         self.born = time.monotonic()
         self.envelope: bytes | None = None
         self.came_by = ""
+        # Of time.perf_counter.
+        self.woken_at = 0.0
         self.is_enqueued = False
         self.is_missing = False
         self._ready = threading.Event()
@@ -62,6 +64,7 @@ class Ticket:
         """The first answer counts; a message and a poll may both bring it."""
         if self.envelope is None:
             self.came_by = came_by
+            self.woken_at = time.perf_counter()
             self.envelope = envelope
             self._ready.set()
 

@@ -22,6 +22,8 @@ LAYERS = {
     "jobqueue": 2,
     "jobstate": 3,
     "waiter": 3,
+    "trace": 2,
+    "tracestore": 3,
     "logstream": 2,
     "logview": 0,
     "casts": 0,

@@ -42,6 +42,8 @@ local function settle(id, envelope, reply_to, ttl_ms)
   local is_known = redis.call('HEXISTS', job_key(id), 'attempts') == 1
   redis.call('DEL', job_key(id))
   if not is_known or redis.call('EXISTS', P .. 'result:' .. id) == 1 then return false end
+  -- For the job's trace; an envelope is an object that is never empty.
+  envelope = string.sub(envelope, 1, -2) .. string.format(',"stored_at":%.0f}', now_ms())
   redis.call('SET', P .. 'result:' .. id, envelope, 'PX', ttl_ms)
   if reply_to ~= '' then redis.call('PUBLISH', P .. 'results:' .. reply_to, envelope) end
   return true

@@ -25,6 +25,9 @@ class Answer:
     wake_ms: float = 0.0
     # From when the request was let in, its body still unread.
     total_ms: float = 0.0
+    # The instants (of time.perf_counter) at which the request was let in, and at which the answer was here.
+    entered: float = 0.0
+    woken_at: float = 0.0
     came_by: str = ""
     # Of an image that others, with equal ones, wait for.
     lead: Lead | None = None
@@ -32,6 +35,7 @@ class Answer:
     def close(self, entered: float) -> None:
         """The answer is there: how long it took, since the request was let in at `entered`."""
         now = time.perf_counter()
+        self.entered = entered
         self.total_ms = (now - entered) * 1000
         if self.result is not None and self.enqueued_at:
             # The worker's stages are by other clocks, so only their lengths count.

@@ -28,6 +28,7 @@ from imagequeue.web import (
     stats,
     tfserving,
     tracecontext,
+    traces,
     v2,
 )
 from imagequeue.web.access import Access
@@ -50,11 +51,13 @@ def create_app(
     *,
     cors_origins: Sequence[str] = (),
     samples_directory: Path | None = None,
+    is_tracing: bool = True,
 ) -> Flask:
     """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in.
 
     access: who may ask, and how often; without it everybody may. cors_origins: whose pages may, see cors.
-    samples_directory: PNG files that the page offers to whoever has no picture at hand.
+    samples_directory: PNG files that the page offers to whoever has no picture at hand. is_tracing: keep each job's
+    trace for as long as its result.
     """
     app = Flask("imagequeue.web")
     app.request_class = MemoryRequest
@@ -65,8 +68,12 @@ def create_app(
     classifier.on_answer.append(recent.add)
     # First, so that what is refused later on is counted too.
     meters.watch(app)
+    if is_tracing:
+        app.extensions["traces"] = writer = traces.writer(classifier)
+        classifier.on_answer.append(lambda answer: writer.add(answer) if traces.is_traced(answer) else None)
+        classifier.on_stop.append(writer.stop)
     app.extensions["samples"] = samples.Samples(samples_directory)
-    for module in (predict, jobs, tfserving, v2, health, stats, metrics, openapi, pages, samples):
+    for module in (predict, jobs, traces, tfserving, v2, health, stats, metrics, openapi, pages, samples):
         app.register_blueprint(module.blueprint)
     app.before_request(_begin)
     allow_origins(app, cors_origins)

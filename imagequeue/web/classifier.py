@@ -70,11 +70,12 @@ class Classifier:
         self.max_upload_bytes = max_upload_bytes
         # Called with each image's answer, by the thread that gives it.
         self.on_answer: list[Callable[[Answer], object]] = []
+        self.on_stop: list[Callable[[], object]] = []
         self.lookout = Lookout(self._look)
         self._is_draining = is_draining
-        self._redis_url = redis_url
-        self._queue_name = queue_name
-        self._result_ttl = result_ttl
+        self.redis_url = redis_url
+        self.queue_name = queue_name
+        self.result_ttl = result_ttl
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
         self._is_decoding_fast = is_decoding_fast
@@ -97,21 +98,23 @@ class Classifier:
             if self._pid == os.getpid():
                 return
             name = f"web:{socket.gethostname()}:{os.getpid()}"
-            self._web_id = f"{name}:{uuid.uuid4().hex[:8]}"
+            self.web_id = f"{name}:{uuid.uuid4().hex[:8]}"
             self._queue = JobQueue(
-                connect(self._redis_url, name=name, size=POOL_SIZE),
-                self._queue_name,
-                result_ttl=self._result_ttl,
+                connect(self.redis_url, name=name, size=POOL_SIZE),
+                self.queue_name,
+                result_ttl=self.result_ttl,
             )
             # No repeats: a lost subscription must be noticed, not mended behind the waiter's back.
-            subscription = connect(self._redis_url, name=f"{name}:waiter", repeats=0)
-            self._waiter = Waiter(self._queue, subscription, self._web_id, poll_interval=self._poll_interval)
+            subscription = connect(self.redis_url, name=f"{name}:waiter", repeats=0)
+            self._waiter = Waiter(self._queue, subscription, self.web_id, poll_interval=self._poll_interval)
             self._waiter.start()
             self._pid = os.getpid()
 
     def stop(self) -> None:
         if self._pid == os.getpid():
             self._waiter.stop()
+            for ending in self.on_stop:
+                ending()
 
     def why_not_ready(self) -> str:
         """Empty when a request sent now would be served; else the one word of what is missing."""
@@ -230,7 +233,7 @@ class Classifier:
                 room_for=self._room.pixels,
             )
         answer.decode_ms = (time.perf_counter() - started) * 1000
-        job = Job(pixels=pixels, reply_to=self._web_id, top=top)
+        job = Job(pixels=pixels, reply_to=self.web_id, top=top)
         answer.id = job.id
         return job
 
@@ -254,7 +257,7 @@ class Classifier:
                     answer.id = answer.result.id
                 else:
                     answer.result = self._waiter.wait(ticket, until)
-                    answer.came_by = ticket.came_by
+                    answer.came_by, answer.woken_at = ticket.came_by, ticket.woken_at
                 answer.error = answer.result.error
             except ImageQueueError as error:
                 answer.error = _alone(error)

@@ -35,7 +35,7 @@ def outcome(call: Call, queue: JobQueue | QueueModel) -> object:
         return type(error)
     if isinstance(answer, bytes):
         return word_of(Result.decode(answer))
-    return [replace(claimed, queued_ms=0) for claimed in answer] if isinstance(answer, list) else answer
+    return [replace(claimed, queued_ms=0, claimed_at=0) for claimed in answer] if isinstance(answer, list) else answer
 
 
 class CheckedQueue:

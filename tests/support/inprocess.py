@@ -30,6 +30,7 @@ class Service:
         with_worker: bool = True,
         access: Access | None = None,
         cors_origins: Sequence[str] = (),
+        is_tracing: bool = True,
         **limits: Any,
     ) -> None:
         self.redis_url = redis_url
@@ -49,7 +50,7 @@ class Service:
             "decoders": 2,
         }
         self.classifier = Classifier(**(options | limits))
-        self.app: Flask = create_app(self.classifier, access, cors_origins=cors_origins)
+        self.app: Flask = create_app(self.classifier, access, cors_origins=cors_origins, is_tracing=is_tracing)
         self.client: FlaskClient = self.app.test_client()
         self.queue = JobQueue(connect(redis_url, name="test"))
         self._workers: list[tuple[Worker, threading.Thread]] = []
