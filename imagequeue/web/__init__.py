@@ -4,8 +4,8 @@ from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.keys import ApiKeys
-from imagequeue.web.metrics import shared_directory
 from imagequeue.web.ratelimit import RateLimit
 from imagequeue.web.server import SharedFlag, WebServer
+from imagequeue.web.shareddirectory import shared_directory
 
 __all__ = ["Access", "ApiKeys", "Classifier", "RateLimit", "SharedFlag", "WebServer", "create_app", "shared_directory"]

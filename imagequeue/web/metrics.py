@@ -8,10 +8,6 @@ Without that variable the numbers are this process's own, which is right where t
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Blueprint, Flask, Response, current_app, g, request
@@ -19,43 +15,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from imagequeue.errors import ConfigurationError, Unavailable
+from imagequeue.errors import Unavailable
 from imagequeue.metrics import SECONDS_BUCKETS, QueueCollector
 from imagequeue.web.answer import Answer
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.processes import is_alive
+from imagequeue.web.shareddirectory import DIRECTORY_VARIABLE
 
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # Requests to no route share one series: an attacker's paths must not make one each.
 NO_ROUTE = "(none)"
 
-_PREFIX = "imagequeue-metrics-"
-
 blueprint = Blueprint("metrics", __name__)
-
-
-@contextmanager
-def shared_directory() -> Iterator[None]:
-    """While the block runs, a directory for the numbers of all processes forked in it.
-
-    The user's, if the variable names one; else one that is made and removed here. Raises ConfigurationError.
-    """
-    named = os.environ.get(DIRECTORY_VARIABLE, "")
-    # A private one was inherited from a server that this one replaces, and that removes it in the end.
-    is_private = not named or Path(named).name.startswith(_PREFIX)
-    try:
-        directory = tempfile.mkdtemp(prefix=_PREFIX) if is_private else named
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{DIRECTORY_VARIABLE}: no directory for the metrics can be made: {error}.") from error
-    os.environ[DIRECTORY_VARIABLE] = directory
-    owner = os.getpid()
-    try:
-        yield
-    finally:
-        # Gunicorn's children leave the block, too.
-        if is_private and os.getpid() == owner:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 class WebMetrics:

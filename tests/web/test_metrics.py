@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from imagequeue.errors import ConfigurationError
-from imagequeue.web.metrics import DIRECTORY_VARIABLE, bury_dead_processes, shared_directory
+from imagequeue.web.metrics import bury_dead_processes
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
@@ -125,36 +121,6 @@ def test_openmetrics_is_spoken_to_who_asks_for_it(make_service: MakeService) -> 
     response = service.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert response.content_type.startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
-
-
-def test_a_directory_is_made_for_the_processes_and_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv(DIRECTORY_VARIABLE, "")
-    with shared_directory():
-        made = Path(os.environ[DIRECTORY_VARIABLE])
-        assert made.parent == tmp_path
-        assert made.is_dir()
-        # A server that replaces this one has inherited the variable.
-        with shared_directory():
-            assert os.environ[DIRECTORY_VARIABLE] != str(made)
-        assert made.is_dir()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_users_directory_is_used_and_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "mine"))
-    with shared_directory():
-        (tmp_path / "mine" / "counter_1.db").touch()
-    assert (tmp_path / "mine" / "counter_1.db").exists()
-
-
-def test_a_directory_that_cannot_be_made_is_a_configuration_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "file" / "below"))
-    with pytest.raises(ConfigurationError, match=DIRECTORY_VARIABLE), shared_directory():
-        pass
 
 
 def test_only_the_dead_are_buried_and_only_what_they_had_in_flight(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""The directory in which Gunicorn's processes add up their metrics, and show each other their latest answers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from imagequeue.errors import ConfigurationError
+
+# prometheus_client's own.
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "imagequeue-metrics-"
+_LOCK = "lock"
+
+
+@contextmanager
+def shared_directory() -> Iterator[None]:
+    """While the block runs, a directory for the numbers of all processes forked in it.
+
+    The user's, if the variable names one; else one that is made and removed here. Raises ConfigurationError.
+    """
+    named = os.environ.get(DIRECTORY_VARIABLE, "")
+    # A private one was inherited from a server that this one replaces, and that removes it in the end.
+    is_private = not named or Path(named).name.startswith(_PREFIX)
+    try:
+        if is_private:
+            directory, lock = _make()
+            _remove_abandoned(directory.parent)
+        else:
+            directory, lock = Path(named), None
+            directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{DIRECTORY_VARIABLE}: no directory for the metrics can be made: {error}.") from error
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        # Gunicorn's children leave the block, too.
+        if lock is not None and os.getpid() == owner:
+            shutil.rmtree(directory, ignore_errors=True)
+            lock.close()
+
+
+def _make() -> tuple[Path, IO[str]]:
+    """A new directory, and the lock that says it is in use: the kernel's, which ends with the last process."""
+    made = Path(tempfile.mkdtemp(prefix="imagequeue-new-"))
+    lock = open(made / _LOCK, "w")  # noqa: SIM115 - held for as long as the server runs
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    # Under its real name only now, so that nobody takes it for abandoned before it is locked.
+    return made.rename(made.with_name(made.name.replace("imagequeue-new-", _PREFIX))), lock
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """What servers left behind that were killed."""
+    for directory in parent.glob(f"{_PREFIX}*"):
+        # Somebody else's, in use, or removed by another server that starts now.
+        with suppress(OSError), open(directory / _LOCK) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
