@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +88,38 @@ def test_the_log_has_the_jobs_id(fake_server: FakeServer, tmp_path: Path) -> Non
     run("--url", fake_server.url, photo(tmp_path), LOG_DIR=str(tmp_path / "logs"))
     (line,) = (tmp_path / "logs" / "simple_request.log").read_text().splitlines()
     assert f" simple_request.py INFO answered job={'1f' * 16} " in line
+
+
+def test_json_is_one_object_for_each_file_the_refused_ones_too(fake_server: FakeServer, tmp_path: Path) -> None:
+    fake_server.replies = [answer(weights="random"), refusal(422, "bad_image", "No image.")]
+    files = [photo(tmp_path, name) for name in ("a.jpg", "b.txt")] + [str(tmp_path / "none.jpg")]
+    ended = run("--url", fake_server.url, "--json", *files)
+    first, second, third = map(json.loads, ended.stdout.splitlines())
+    assert ended.returncode == 1
+    assert first["file"] == files[0]
+    assert first["predictions"][0] == {"label": "castle", "probability": 0.9936}
+    assert (first["weights"], first["id"]) == ("random", "1f" * 16)
+    assert second == {"file": files[1], "error": {"code": "bad_image", "message": f"{files[1]}: No image."}}
+    assert third["error"]["code"] == "unreadable"
+
+
+def test_on_a_terminal_each_label_has_a_bar_as_long_as_it_is_probable(fake_server: FakeServer, tmp_path: Path) -> None:
+    fake_server.replies = [answer([("castle", 0.75), ("a long label", 0.25), ("no", 0.0)])]
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, str(ROOT / "simple_request.py"), "--url", fake_server.url, photo(tmp_path)],
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            timeout=60,
+            check=True,
+        )
+        lines = os.read(ours, 10_000).decode().splitlines()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    castle, long, no = (line.count("█") for line in lines)
+    assert (castle, long, no) == (22, 7, 0)
+    starts = [match.start() for line in lines if (match := re.search("█", line))]
+    assert len(set(starts)) == 1, "the bars begin in one column"
