@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from tests.conftest import KINDS, redis_binary
@@ -22,6 +23,16 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "tests" / "browser" / "screenshots"))
 PHONE: dict[str, Any] = {"viewport": {"width": 375, "height": 740}, "is_mobile": True, "has_touch": True}
+
+
+def serious_faults(page: Page) -> list[str]:
+    """What axe finds that keeps somebody out."""
+    return [
+        f"{fault['id']}: {node['html'][:150]} {node['failureSummary'][:200]}"
+        for fault in Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
 
 
 # For this package alone: while Playwright runs, the main thread has an event loop, which asyncio.run elsewhere refuses.

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.cards import choose, expect_answer, file_of
-from tests.browser.conftest import PHONE, Visitor
+from tests.browser.conftest import PHONE, Visitor, serious_faults
 from tests.support.system import ROOT, System
 
 Visit = Callable[..., Visitor]
@@ -32,15 +31,6 @@ def fill(page: Page, path: str, tmp_path: Path) -> None:
         expect(page.locator("#requests a").first).to_be_visible()
 
 
-def serious(page: Page) -> list[str]:
-    return [
-        f"{fault['id']}: {node['html'][:150]} {node['failureSummary'][:200]}"
-        for fault in Axe().run(page).response["violations"]
-        if fault["impact"] in ("serious", "critical")
-        for node in fault["nodes"]
-    ]
-
-
 @pytest.fixture(autouse=True)
 def an_answer(system: System) -> None:
     system.predict((ROOT / "samples" / "clock.png").read_bytes())
@@ -53,7 +43,7 @@ def test_axe_finds_no_serious_fault(path: str, scheme: str, visit: Visit, tmp_pa
     visitor.expected = {422}
     page = visitor.open(path)
     fill(page, path, tmp_path)
-    assert serious(page) == []
+    assert serious_faults(page) == []
     visitor.shoot(f"{path.strip('/') or 'page'}-{scheme}")
 
 
@@ -68,7 +58,7 @@ def test_a_phone_needs_no_sideways_scrolling(path: str, visit: Visit, tmp_path: 
     assert page.evaluate(
         "[...document.querySelectorAll('main *')].every((e) => e.getBoundingClientRect().right <= 376)"
     )
-    assert serious(page) == []
+    assert serious_faults(page) == []
     visitor.shoot(f"{path.strip('/') or 'page'}-phone")
 
 
