@@ -14,7 +14,7 @@ from tests.support.system import eventually
 
 
 def test_at_maxmemory_new_jobs_are_refused_the_old_ones_drain_and_service_recovers(each_case: MakeCase) -> None:
-    case = each_case(TEST_FAULTS="slow=0.1").start()
+    case = each_case(TEST_FAULTS="slow=0.05").start()
     worker, web = case.system.workers[0], case.system.webs[0]
     accepted = case.history.start([picture(number) for number in range(24)], connections=24)
     eventually(lambda: len(web.lines("enqueued")) == 24)
@@ -33,9 +33,9 @@ def test_at_maxmemory_new_jobs_are_refused_the_old_ones_drain_and_service_recove
 
 
 def test_at_maxclients_requests_are_refused_without_a_storm_of_connections_and_service_recovers(
-    each_case: MakeCase,
+    make_case: MakeCase,
 ) -> None:
-    case = each_case(TEST_FAULTS="slow=0.02").start(webs=2, workers=2)
+    case = make_case(TEST_FAULTS="slow=0.02").start(webs=2, workers=2)
     # Kept open from before, so that it can still ask when nobody else gets in.
     with case.server.client() as client:
         sending = case.history.start([picture(number) for number in range(24)], connections=12)

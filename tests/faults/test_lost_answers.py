@@ -74,8 +74,8 @@ def test_a_failed_image_whose_burial_is_unheard_is_buried_once(make_case: MakeCa
 
 
 def test_slow_answers_are_only_slow(make_case: MakeCase) -> None:
-    case = make_case(through_proxy=True).start(workers=2)
-    case.proxy.delay = 0.05
+    case = make_case(through_proxy=True).start()
+    case.proxy.delay = 0.02
     assert all(isinstance(outcome, Answer) for outcome in case.history.send(IMAGES[:6], connections=6))
     case.history.check()
 

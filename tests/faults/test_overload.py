@@ -74,10 +74,10 @@ def test_at_twice_the_capacity_as_much_is_served_as_at_the_capacity(make_case: M
             return float(client.hget("{image_queue}:stats", "completed") or 0)
 
         def served_while_offered(first: int, connections: int) -> float:
-            """Images served for each second of a load that goes on until 60 are."""
+            """Images served for each second of a load that goes on until 40 are."""
             before = completed()
             started = float(client.time()[0]) + client.time()[1] / 1e6
-            while completed() - before < 60:
+            while completed() - before < 40:
                 case.history.send([picture(first + n) for n in range(3 * connections)], connections=connections)
                 first += 3 * connections
             return (completed() - before) / (float(client.time()[0]) + client.time()[1] / 1e6 - started)

@@ -79,7 +79,7 @@ def test_an_image_on_which_the_model_hangs_is_convicted_too(make_case: MakeCase)
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_the_limit_is_the_number_of_deaths(make_case: MakeCase, limit: int) -> None:
-    case = make_case(TEST_FAULTS=f"kill={poison_class()}", MAX_CRASHES=limit)
+    case = make_case(TEST_FAULTS=f"kill={poison_class()}", MAX_CRASHES=limit, LEASE_SECONDS=0.5)
     case.system.web()
     workers = [case.system.worker() for _ in range(limit + 1)]
     (poison,) = case.history.send([POISON])

@@ -58,9 +58,9 @@ def test_redis_killed_and_restarted_with_its_data_loses_no_accepted_job(each_cas
 
 
 def test_redis_restarted_without_its_data_tells_waiting_clients_that_their_images_are_lost(
-    each_case: MakeCase,
+    make_case: MakeCase,
 ) -> None:
-    case = each_case(TEST_FAULTS="slow=0.05").start(webs=2, workers=2)
+    case = make_case(TEST_FAULTS="slow=0.05").start(webs=2, workers=2)
     sending = case.history.start(IMAGES, connections=30)
     eventually(lambda: sending.answered >= 4)
     case.server.kill()
@@ -72,8 +72,8 @@ def test_redis_restarted_without_its_data_tells_waiting_clients_that_their_image
     case.history.check(refusals=["job_lost", "redis_down", "no_workers"], redis_forgot=True)
 
 
-def test_while_redis_loads_its_data_everybody_waits_and_then_goes_on(each_case: MakeCase) -> None:
-    case = each_case(redis={"appendonly": "yes"}).start()
+def test_while_redis_loads_its_data_everybody_waits_and_then_goes_on(make_case: MakeCase) -> None:
+    case = make_case(redis={"appendonly": "yes"}).start()
     case.history.send(IMAGES[:4])
     with case.server.client() as client:
         # Redis answers once in two megabytes while it loads.

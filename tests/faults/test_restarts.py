@@ -71,12 +71,12 @@ def test_web_servers_replaced_one_by_one_behind_a_balancer_that_looks_at_readine
     balancer = Balancer(case)
     try:
         for old in list(case.system.webs):
-            balancer.wait_for_more(10)
+            balancer.wait_for_more(6)
             case.system.web()
             eventually(lambda: case.system.is_ready(case.system.urls[-1]))
             old.signal(signal.SIGTERM)
             assert old.wait() == 0
-        balancer.wait_for_more(10)
+        balancer.wait_for_more(6)
     finally:
         balancer.stop()
     assert not balancer.failures
