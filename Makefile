@@ -62,10 +62,10 @@ $(BIN)/python:
 # The stamps are made last, so that an installation that was broken off is taken up again.
 $(VENV)/.serve: requirements-serve.txt requirements.txt | $(BIN)/python
 	@echo "Installing what the servers need (TensorFlow is large: half a gigabyte, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-serve.txt
+	@$(BIN)/python -m scripts.install requirements-serve.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements-serve.txt requirements.txt | $(BIN)/python
 	@echo "Installing what the tests need (TensorFlow is large: half a gigabyte, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m scripts.install requirements-dev.txt
 	@touch $@ $(VENV)/.serve

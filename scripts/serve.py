@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -26,6 +27,8 @@ from settings import Settings, given_by_user, load_or_exit
 
 ROOT = Path(__file__).resolve().parents[1]
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
+# How often a start that takes long says that it goes on.
+STILL_SECONDS = 10.0
 
 BANNER = """
 ################################################################################
@@ -69,8 +72,11 @@ def use_named_redis(url: str) -> None:
             "Start it, mend REDIS_URL, or unset it to have one started here."
         ) from None
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        raise give_up(f"Redis {version} at {without_secrets(url)} is too old; 6.2 or newer is needed.")
-    say(f"Redis {version} at {without_secrets(url)}")
+        raise give_up(
+            f"Redis {version} at {without_secrets(url)} is too old; 6.2 or newer is needed.\n"
+            "Name another in REDIS_URL, or unset it to have one started here."
+        )
+    say(f"[1/3] Redis {version} at {without_secrets(url)}")
 
 
 def start_redis() -> LocalRedis:
@@ -82,22 +88,30 @@ def start_redis() -> LocalRedis:
             "or name a running one: REDIS_URL=redis://host:6379/0 make serve"
         )
     # The usual port lets a second terminal add a worker without any setting.
-    server = LocalRedis(binary, USUAL_PORT if is_free(USUAL_PORT) else free_port())
+    try:
+        server = LocalRedis(binary, USUAL_PORT if is_free(USUAL_PORT) else free_port())
+    except OSError as error:
+        raise give_up(
+            f"A Redis could not be started: {error.strerror or error}.\n"
+            "It needs a place for its files; TMPDIR names another than the full or forbidden one."
+        ) from None
     if not server.wait_until_up():
         server.stop()
         raise give_up(f"{binary} was started and does not answer; run it by hand to see why.")
-    say(f"Redis at {server.url} ({binary})")
+    say(f"[1/3] Redis at {server.url} ({binary})")
     return server
 
 
 def weights_or_random(settings: Settings) -> str:
     """Download the weights where that is still to be done, with a progress bar; "random" if they cannot be had."""
     if settings.model == "null" or settings.model.endswith(".keras") or settings.model_weights != "imagenet":
+        say(f"[2/3] Model {settings.model}, weights {settings.model_weights}")
         return settings.model_weights
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     if settings.model == "resnet50" and (cache / RESNET50_FILE).exists():
+        say(f"[2/3] Model {settings.model}, weights in {cache}")
         return settings.model_weights
-    say(f"Looking for the ImageNet weights of {settings.model} …")
+    say(f"[2/3] Model {settings.model}: looking for its ImageNet weights (100 MB, once) …")
     fetched = subprocess.run([sys.executable, str(ROOT / "run_model_server.py"), "--fetch"], cwd=ROOT, check=False)
     if fetched.returncode == 0:
         return settings.model_weights
@@ -131,11 +145,16 @@ def look_after(
     address: str, redis_url: str, server: LocalRedis | None, is_over: threading.Event, *, needs_key: bool
 ) -> None:
     """Say when the first request can be sent; end everything if the Redis that was started here ends."""
-    is_announced = False
+    say("[3/3] Starting a worker and the web server; a model takes some ten seconds to load and to warm up …")
+    is_announced, started, told = False, time.monotonic(), 0.0
     while not is_over.wait(0.3):
+        waited = time.monotonic() - started
         if not is_announced and is_ready(address):
             announce(address, redis_url, needs_key=needs_key)
             is_announced = True
+        elif not is_announced and waited - told >= STILL_SECONDS:
+            told = waited
+            say(f"[3/3] Not ready yet after {waited:.0f} s …")
         if server is not None and not server.is_running:
             say("Redis has ended, and without it the rest is of no use.")
             os.kill(os.getpid(), signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from scripts.serve import start_redis, use_named_redis
 from tests.support.load import null_label
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import ROOT, eventually
@@ -129,3 +131,82 @@ def test_a_redis_that_is_not_there_is_named_without_its_password(tmp_path: Path)
     assert lost.process.wait(timeout=30) == 1
     assert "no Redis answers there" in lost.output
     assert "hunter2" not in lost.output
+
+
+def test_each_step_is_told_before_it_is_ready(serve: Serve, redis_server: RedisServer) -> None:
+    serve.wait_until_ready()
+    places = [serve.output.find(text) for text in ("[1/3] Redis ", "[2/3] Model null", "[3/3] Starting", "Ready at")]
+    assert -1 not in places, serve.output
+    assert places == sorted(places)
+
+
+class OldRedis(redis.Redis):
+    def info(self, section: str | None = None, *args: str, **kwargs: object) -> dict[str, str]:
+        return {"redis_version": "5.0.7"}
+
+
+def test_a_redis_that_is_too_old_is_named_with_what_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scripts.serve.redis.Redis", OldRedis)
+    with pytest.raises(SystemExit) as ended:
+        use_named_redis("redis://:hunter2@127.0.0.1/0")
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert "Redis 5.0.7" in said
+    assert "6.2 or newer" in said
+    assert "hunter2" not in said
+
+
+def test_a_full_disk_under_redis_is_told_in_two_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("scripts.serve.new_enough", lambda: "redis-server")
+    monkeypatch.setattr("scripts.local_redis.tempfile.TemporaryDirectory", full)
+    with pytest.raises(SystemExit):
+        start_redis()
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert "No space left on device" in said[0]
+    assert "TMPDIR" in said[1]
+
+
+def test_a_machine_without_any_redis_is_told_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scripts.serve.new_enough", lambda: None)
+    with pytest.raises(SystemExit):
+        start_redis()
+    said = capsys.readouterr().out
+    assert "apt-get install redis-server" in said
+    assert "REDIS_URL=" in said
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (
+            'case "$*" in --version) echo Python 3.8.1;; *) exit 1;; esac',
+            "Python 3.10 or newer is needed; Python 3.8.1",
+        ),
+        ('case "$*" in *venv*) exit 1;; *) exit 0;; esac', "apt-get install python3-venv"),
+    ],
+)
+def test_a_python_that_cannot_do_is_named_before_anything_is_made(tmp_path: Path, program: str, said: str) -> None:
+    python = tmp_path / "python3"
+    python.write_text(f"#!/bin/sh\n{program}\n")
+    python.chmod(0o755)
+    made = subprocess.run(
+        ["make", "serve", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert made.returncode != 0
+    assert said in made.stdout + made.stderr
+    assert not (tmp_path / "venv").exists()
