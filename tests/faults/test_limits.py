@@ -8,7 +8,7 @@ from imagequeue.client import Answer
 from imagequeue.errors import ImageQueueError
 from imagequeue.jobqueue import JobQueue
 from tests.faults.conftest import MakeCase
-from tests.support.jobs import fill_memory, free_memory
+from tests.support.jobs import free_memory
 from tests.support.pictures import picture
 from tests.support.system import eventually
 
@@ -19,7 +19,8 @@ def test_at_maxmemory_new_jobs_are_refused_the_old_ones_drain_and_service_recove
     accepted = case.history.start([picture(number) for number in range(24)], connections=24)
     eventually(lambda: len(web.lines("enqueued")) == 24)
     with case.server.client() as client:
-        fill_memory(client)
+        # Far below what it holds, so that draining does not help it.
+        client.config_set("maxmemory", "1mb")
         (refused,) = case.history.send([picture(100)])
         assert isinstance(refused, ImageQueueError)
         assert (refused.code, refused.message) == ("redis_down", "Redis has reached its memory limit.")

@@ -120,11 +120,12 @@ class Balancer:
 
 
 def test_hup_replaces_every_child_and_loses_nothing(make_case: MakeCase) -> None:
-    case = make_case(TEST_FAULTS="slow=0.01", WEB_PROCESSES=2).start()
+    # So slow that requests are in flight long after their neighbours' connections were closed.
+    case = make_case(TEST_FAULTS="slow=0.06", MAX_BATCH_SIZE=2, WEB_PROCESSES=2).start()
     web = case.system.webs[0]
     before = set(web.children())
-    sending = case.history.start([picture(number) for number in range(120)], connections=12)
-    eventually(lambda: sending.answered >= 10)
+    sending = case.history.start([picture(number) for number in range(60)], connections=20)
+    eventually(lambda: sending.answered >= 4)
     web.signal(signal.SIGHUP)
     with case.server.client() as client:
         eventually(lambda: not before & set(web.children()), what="the old children have ended")
