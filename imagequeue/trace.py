@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagequeue.job import Result
@@ -40,7 +40,8 @@ class Trace:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        # vars and not asdict, whose deep copies take longer than all the rest.
+        return json.dumps(vars(self) | {"facts": dict(self.facts)}, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, document: bytes) -> Trace:

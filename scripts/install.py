@@ -79,7 +79,7 @@ class Progress:
         elif match := _COLLECT.match(line):
             self._doing = f"looking for {match[1]}"
         elif line.startswith("Installing collected packages:"):
-            self._doing = f"unpacking {line.count(',') + 1} packages"
+            self._doing = f"unpacking {line.count(',') + 1} of them"
             self._say()
 
     def tick(self) -> None:

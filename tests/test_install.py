@@ -37,7 +37,7 @@ def test_on_a_terminal_one_line_tells_what_is_fetched_and_how_much() -> None:
         lines.append(progress.line().split("  ", 1)[1])
     assert lines[0] == "0 MB so far, looking for tensorflow"
     assert lines[2] == "645 MB so far, downloading tensorflow, 645.1 MB"
-    assert lines[4] == "645 MB so far, unpacking 3 packages"
+    assert lines[4] == "645 MB so far, unpacking 3 of them"
     progress.tick()
     progress.end()
     assert "\n" not in terminal.getvalue()
@@ -51,7 +51,7 @@ def test_elsewhere_only_what_takes_long_has_a_line() -> None:
         progress.tick()
     assert [line.split(", ", 1)[1] for line in file.getvalue().splitlines()] == [
         "downloading tensorflow, 645.1 MB",
-        "unpacking 3 packages",
+        "unpacking 3 of them",
     ]
 
 
