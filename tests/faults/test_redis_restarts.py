@@ -31,7 +31,10 @@ def assert_all_serve_again(case: Case) -> None:
     def each_worker_has_claimed_since() -> bool:
         # Whoever is first takes an image, so the next may be another's.
         batch = [picture(next(numbers)) for _ in range(8)]
-        assert codes(case.history.send(batch)) == set()
+        # A lease that Redis remembers may end just before its worker is back.
+        if refused := codes(case.history.send(batch)):
+            assert refused == {"no_workers"}
+            return False
         now = [len(worker.lines("claimed")) for worker in case.system.workers]
         return all(after > before for before, after in zip(served, now, strict=True))
 
@@ -54,7 +57,7 @@ def test_redis_killed_and_restarted_with_its_data_loses_no_accepted_job(each_cas
     assert refused <= {"redis_down"}
     assert sum(isinstance(outcome, Answer) for outcome in sending.outcomes) >= 4
     assert_all_serve_again(case)
-    case.history.check(refusals=["redis_down"])
+    case.history.check(refusals=["redis_down", "no_workers"])
 
 
 def test_redis_restarted_without_its_data_tells_waiting_clients_that_their_images_are_lost(
@@ -121,7 +124,7 @@ def test_scripts_that_redis_forgets_again_and_again_are_no_event(each_case: Make
         flusher.join()
     assert codes(outcomes) <= {"redis_down"}
     assert_all_serve_again(case)
-    case.history.check(refusals=["redis_down"])
+    case.history.check(refusals=["redis_down", "no_workers"])
 
 
 def test_after_a_failover_everybody_follows_the_address_to_the_new_master(each_case: MakeCase) -> None:
@@ -144,7 +147,7 @@ def test_after_a_failover_everybody_follows_the_address_to_the_new_master(each_c
         assert codes(sending.join()) <= {"redis_down"}
         case.history.watch(replica)
         assert_all_serve_again(case)
-        case.history.check(refusals=["redis_down"])
+        case.history.check(refusals=["redis_down", "no_workers"])
         assert all("Traceback" not in script.output for script in (*case.system.webs, *case.system.workers))
     finally:
         case.system.kill()
@@ -167,4 +170,4 @@ def test_a_redis_that_hangs_is_noticed_and_answers_follow_when_it_goes_on(make_c
     case.server.process.send_signal(signal.SIGCONT)
     assert codes(sending.join()) <= {"redis_down"}
     assert_all_serve_again(case)
-    case.history.check(refusals=["redis_down"])
+    case.history.check(refusals=["redis_down", "no_workers"])
