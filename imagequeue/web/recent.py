@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from imagequeue.events import warn
 from imagequeue.web.answer import Answer
 from imagequeue.web.processes import is_alive
 from imagequeue.web.ring import Ring, records
@@ -53,10 +54,19 @@ class Recent:
         if self._pid != os.getpid():
             with self._opening:
                 if self._pid != os.getpid():
-                    file = self._directory and self._directory / f"answers_{os.getpid()}.ring"
-                    self._ring = Ring(_HEAD.size + _TEXTS.size, MOST, file or None)
+                    self._ring = self._new_ring()
                     self._pid = os.getpid()
         return self._ring
+
+    def _new_ring(self) -> Ring:
+        size = _HEAD.size + _TEXTS.size
+        if self._directory is not None:
+            try:
+                return Ring(size, MOST, self._directory / f"answers_{os.getpid()}.ring")
+            except OSError as error:
+                # That its siblings do not see its answers is no reason to give none.
+                warn("answers_not_shared", directory=self._directory, reason=str(error))
+        return Ring(size, MOST, None)
 
 
 class Answers:

@@ -17,6 +17,8 @@ from imagequeue.errors import ConfigurationError
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "imagequeue-metrics-"
 _LOCK = "lock"
+# In memory, where there is such a place: on a full disk a mapped file ends the process that touches it (SIGBUS).
+_IN_MEMORY = Path("/dev/shm")
 
 
 @contextmanager
@@ -50,7 +52,9 @@ def shared_directory() -> Iterator[None]:
 
 def _make() -> tuple[Path, IO[str]]:
     """A new directory, and the lock that says it is in use: the kernel's, which ends with the last process."""
-    made = Path(tempfile.mkdtemp(prefix="imagequeue-new-"))
+    is_chosen = "TMPDIR" in os.environ
+    parent = _IN_MEMORY if not is_chosen and os.access(_IN_MEMORY, os.W_OK | os.X_OK) else None
+    made = Path(tempfile.mkdtemp(prefix="imagequeue-new-", dir=parent))
     lock = open(made / _LOCK, "w")  # noqa: SIM115 - held for as long as the server runs
     fcntl.flock(lock, fcntl.LOCK_EX)
     # Under its real name only now, so that nobody takes it for abandoned before it is locked.

@@ -16,7 +16,8 @@ from tests.support.system import ROOT
 
 
 def test_a_directory_is_made_for_the_processes_and_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv(DIRECTORY_VARIABLE, "")
     with shared_directory():
         made = Path(os.environ[DIRECTORY_VARIABLE])
@@ -57,7 +58,8 @@ with shared_directory():
 def test_what_a_killed_server_left_is_removed_by_the_next_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv(DIRECTORY_VARIABLE, "")
     (tmp_path / "imagequeue-metrics-of-a-stranger").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -81,3 +83,14 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_nothing_else(
         assert len(left) == 2
     running.communicate()
     assert [file.name for file in tmp_path.iterdir()] == ["imagequeue-metrics-of-a-stranger"]
+
+
+def test_unless_a_place_is_chosen_it_lies_in_memory_where_no_full_disk_can_end_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no /dev/shm on this machine")
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setenv(DIRECTORY_VARIABLE, "")
+    with shared_directory():
+        assert Path(os.environ[DIRECTORY_VARIABLE]).parent == Path("/dev/shm")
