@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Many tests wait for processes most of their time, so three at once keep two processors busy.
+JOBS ?= 3
 
 .PHONY: serve test bench soak fuzz overload lint format docs clean help
 .DEFAULT_GOAL := help
@@ -22,7 +24,7 @@ serve: $(VENV)/.serve
 	@$(BIN)/python -m scripts.serve
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt

@@ -7,6 +7,8 @@ it can be. Nothing here ever holds up whoever logs.
 
 from __future__ import annotations
 
+# Not used here: `socket` imports it with its first address, see LogStream.
+import encodings.idna  # noqa: F401
 import json
 import logging
 import os
@@ -47,6 +49,9 @@ class LogStream(logging.Handler):
 
     def __init__(self, redis_url: str, queue_name: str, *, max_waiting: int = MAX_WAITING) -> None:
         super().__init__()
+        # To have imported all that redis-py imports as it goes: a fork in the middle of that, in the sending thread,
+        # would leave the child with half a module for ever.
+        connect(redis_url, name="log").close()
         self._redis_url = redis_url
         self._key = key_of(queue_name)
         self._waiting: deque[tuple[float, str]] = deque(maxlen=max_waiting)

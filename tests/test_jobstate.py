@@ -27,7 +27,8 @@ def test_a_job_waits_is_claimed_and_is_done(queue: JobQueue) -> None:
     queue.complete("w1", "t1", [(job, make_result(job))])
     found = look_at(queue, job.id)
     assert found.state == "done"
-    assert found.result == make_result(job)
+    assert found.result is not None
+    assert found.result.predictions == make_result(job).predictions
 
 
 def test_a_job_that_failed_says_why(queue: JobQueue) -> None:
@@ -73,7 +74,7 @@ def test_cancelling_what_is_done_changes_nothing(queue: JobQueue) -> None:
     claim(queue)
     queue.complete("w1", "t1", [(job, make_result(job))])
     assert cancel(queue, job.id).state == "done"
-    assert look_at(queue, job.id).result == make_result(job)
+    assert (look_at(queue, job.id).result or Result(job.id)).predictions == make_result(job).predictions
 
 
 def test_a_result_that_is_stored_between_the_look_and_the_cancelling_is_what_cancelling_finds(

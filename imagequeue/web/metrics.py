@@ -8,6 +8,8 @@ Without that variable the numbers are this process's own, which is right where t
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Blueprint, Flask, Response, current_app, g, request
@@ -16,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from imagequeue.errors import Unavailable
+from imagequeue.events import warn
 from imagequeue.metrics import SECONDS_BUCKETS, QueueCollector
 from imagequeue.web.answer import Answer
 from imagequeue.web.classifier import Classifier
@@ -70,7 +73,26 @@ class WebMetrics:
         )
         self._own = own
         self._queue = QueueCollector(classifier.lookout.latest)
+        self._is_told = False
         classifier.on_answer.append(self._answered)
+
+    def open(self) -> None:
+        """Make the files of this process now, where the metrics lie in files: a disk may be full later."""
+        with self._harmless():
+            self._in_flight.inc(0)
+            self._images.labels("answered").inc(0)
+            # A histogram's file is made with its first value.
+            self._stages.labels("total")
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """What is counted is no reason to fail a request: a file that cannot be made or grow is told of once."""
+        try:
+            yield
+        except OSError as error:
+            if not self._is_told:
+                self._is_told = True
+                warn("metrics_not_counted", directory=self.directory, reason=str(error))
 
     def watch(self, app: Flask) -> None:
         """Count every request of `app` from now on."""
@@ -79,22 +101,30 @@ class WebMetrics:
         app.teardown_request(self._end)
 
     def refused(self, error: Unavailable) -> None:
-        self._refused.labels(error.code).inc()
+        with self._harmless():
+            self._refused.labels(error.code).inc()
 
     def _begin(self) -> None:
-        g.is_in_flight = True
-        self._in_flight.inc()
+        with self._harmless():
+            self._in_flight.inc()
+            g.is_in_flight = True
 
     def _finish(self, response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule is not None else NO_ROUTE
-        self._requests.labels(route, str(response.status_code)).inc()
+        with self._harmless():
+            self._requests.labels(route, str(response.status_code)).inc()
         return response
 
     def _end(self, error: BaseException | None) -> None:
         if g.pop("is_in_flight", False):
-            self._in_flight.dec()
+            with self._harmless():
+                self._in_flight.dec()
 
     def _answered(self, answer: Answer) -> None:
+        with self._harmless():
+            self._count(answer)
+
+    def _count(self, answer: Answer) -> None:
         if answer.error is not None:
             self._images.labels(answer.error.code).inc()
             return

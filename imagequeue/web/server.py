@@ -129,6 +129,7 @@ def _start_process(worker: Any) -> None:
     # A terminal sends Ctrl-C to every process; only the master is to act on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory_small()
+    worker.wsgi.extensions["metrics"].open()
     worker.wsgi.extensions["classifier"].start()
 
 

@@ -97,7 +97,7 @@ def _page(account: dict[str, Any]) -> Response:
         step
         | {
             "kind": KINDS.get(step["name"], "travelling"),
-            "x": round((step["at_ms"] - step["ms"]) * scale, 1),
+            "x": round(begun * scale, 1),
             "width": round(max(3.0, step["ms"] * scale), 1),
             "facts": [
                 (name.replace("_", " "), value)
@@ -105,6 +105,6 @@ def _page(account: dict[str, Any]) -> Response:
                 if name not in ("name", "at_ms", "ms") and value is not None
             ],
         }
-        for step in account["steps"]
+        for begun, step in zip([0.0, *(step["at_ms"] for step in account["steps"])], account["steps"], strict=False)
     ]
     return make_response(render_template("trace.html", trace=account, rows=rows, width=WIDTH))

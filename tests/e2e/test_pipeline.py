@@ -50,7 +50,7 @@ def test_in_the_healthy_state_a_request_costs_one_command_and_nothing_is_polled(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
     # Slower than a poll interval, so that waiting requests would be polled for if waiting meant polling.
-    system = make_system(redis_server, POLL_INTERVAL=0.2, TEST_FAULTS="slow=0.05").start()
+    system = make_system(redis_server, POLL_INTERVAL=0.5, TEST_FAULTS="slow=0.05").start()
     client = redis_server.client()
     # Until every connection of the pool is made, which tells Redis its name.
     send_all(system.urls, [picture(number) for number in range(40)], 16)
