@@ -55,7 +55,12 @@ class Settings:
     )
     web_host: str = _setting("127.0.0.1", casts.text, "the address that the web server listens on")
     web_port: int = _setting(5000, casts.port, "its port; 0 for any free one")
-    web_processes: int = _setting(1, casts.count(1), "Gunicorn processes; see docs/internals.md for the measurement")
+    web_processes: int = _setting(
+        lambda: min(cpus.available(), 4),
+        casts.count(1),
+        "Gunicorn processes",
+        shown="one for each processor, at most 4",
+    )
     cors_origins: tuple[str, ...] = _setting(
         (),
         casts.origins,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.meter import Cost, Meter, children
+from imagequeue import cpus
 from imagequeue.stress.summary import Summary
 from tests.support.redisserver import RedisServer, binaries
 from tests.support.system import ROOT, System
@@ -56,8 +57,8 @@ class Bench:
     def __enter__(self) -> Bench:
         self.system.start()
         assert self._redis.process is not None
-        (web,) = children(self.system.webs[0].pid)
-        processes = {"web": web, "worker": self.system.workers[0].pid, "redis": self._redis.process.pid}
+        webs = {f"web {i}": pid for i, pid in enumerate(children(self.system.webs[0].pid), start=1)}
+        processes = {**webs, "worker": self.system.workers[0].pid, "redis": self._redis.process.pid}
         self._meter = Meter(self.system, self._redis.client(), processes)
         self.load("warm", "--connections", "8")
         return self
@@ -164,7 +165,12 @@ def main() -> None:
     best = max(bare.get("rates", {}).values(), default=0.0)
     with (
         tempfile.TemporaryDirectory(prefix="imagequeue-bench-") as directory,
-        Bench(Path(directory), images, arguments.seconds, {"MODEL": arguments.model, **settings}) as bench,
+        Bench(
+            Path(directory),
+            images,
+            arguments.seconds,
+            {"MODEL": arguments.model, "WEB_PROCESSES": str(cpus.available()), **settings},
+        ) as bench,
     ):
         levels = [bench.load(f"closed, {n}", "--connections", str(n)) for n in arguments.connections]
         capacity = max(level.throughput for level in levels)

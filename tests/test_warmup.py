@@ -43,13 +43,25 @@ def test_the_search_ends_when_larger_batches_bring_nothing(monkeypatch: pytest.M
 
     def seconds(model: Model, size: int) -> float:
         asked.append(size)
-        return {1: 0.2, 2: 0.3}.get(size, 0.15 * size)
+        return 0.2 if size <= 32 else 0.2 * size / 32
 
     monkeypatch.setattr(warmup, "_seconds", seconds)
     model, max_batch = warm_up(model_that_counts([]), None)
-    assert max_batch == 2
-    assert asked == [1, 2, 4, 8]
-    assert set(model.paces) == {1, 2}
+    assert max_batch == 32
+    assert asked == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert set(model.paces) == {1, 2, 4, 8, 16, 32}
+
+
+def test_where_batches_bring_nothing_the_least_is_given_and_no_more_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def seconds(model: Model, size: int) -> float:
+        asked.append(size)
+        return 0.2 * size
+
+    monkeypatch.setattr(warmup, "_seconds", seconds)
+    assert warm_up(model_that_counts([]), None)[1] == warmup.LEAST_AUTO
+    assert asked == [1, 2, 4, 8, 16]
 
 
 def test_a_batch_of_13_is_cut_into_warmed_sizes() -> None:

@@ -115,7 +115,12 @@ class System:
 
     def __init__(self, redis_url: str, directory: Path, **settings: object) -> None:
         self.directory = directory
-        self.settings = {"REDIS_URL": redis_url, "MODEL": "null", "KERAS_HOME": SHARED / "keras"} | settings
+        self.settings = {
+            "REDIS_URL": redis_url,
+            "MODEL": "null",
+            "WEB_PROCESSES": 1,
+            "KERAS_HOME": SHARED / "keras",
+        } | settings
         self.webs: list[Script] = []
         self.workers: list[Script] = []
         self.urls: list[str] = []
