@@ -163,13 +163,14 @@ def main() -> None:
     settings.setdefault("MODEL_WEIGHTS", "random")
     bare = bare_model(settings, arguments.seconds) if arguments.model != "null" else {}
     best = max(bare.get("rates", {}).values(), default=0.0)
+    service = {"MODEL": arguments.model, "WEB_PROCESSES": str(cpus.available()), **settings}
     with (
         tempfile.TemporaryDirectory(prefix="imagequeue-bench-") as directory,
         Bench(
             Path(directory),
             images,
             arguments.seconds,
-            {"MODEL": arguments.model, "WEB_PROCESSES": str(cpus.available()), **settings},
+            service,
         ) as bench,
     ):
         levels = [bench.load(f"closed, {n}", "--connections", str(n)) for n in arguments.connections]

@@ -45,7 +45,7 @@ def compile_model(model: Any, preprocess: Preprocess, plan: Plan) -> Predict:
             # One batch at a time over all threads: latency and throughput are the same thing for one worker.
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": plan.threads,
-            # Two workers would be pinned to the same processors; and a pinned thread cannot step aside for a web server.
+            # Two workers would be pinned to the same processors; and pinned threads cannot step aside for a web server.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _HINTS[plan.precision],
         },
