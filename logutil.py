@@ -74,6 +74,13 @@ class JsonFormatter(LineFormatter):
 class LogFile(WatchedFileHandler):
     """Watched, so that logrotate may move the file away; opened to append, so that processes may share it."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        # Opening it anew may fail, too: a directory that is gone must end nobody.
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def _open(self) -> TextIOWrapper:
         return _lines_to(self.baseFilename)
 

@@ -270,20 +270,23 @@ class Doorbell:
         self._client = client
         self._queue = queue
         self._seconds = seconds
+        # A BLMOVE whose connection broke on this side alone lives on in Redis, first in line, and may ring unheard.
+        self._doubtful_until = 0.0
 
     def wait(self, worker_id: str) -> bool:
         """Until a document lies in the worker's processing list, or `seconds` have passed; raises RedisDown."""
-        started = time.monotonic()
+        started, processing = time.monotonic(), self._queue.key(f"processing:{worker_id}")
         try:
             with redis_errors():
-                processing = self._queue.key(f"processing:{worker_id}")
                 # The server takes fractions of a second; redis-py's annotation says otherwise.
                 seconds = cast(int, self._seconds)
-                return self._client.blmove(self._queue.name, processing, seconds, "LEFT", "RIGHT") is not None
+                moved = self._client.blmove(self._queue.name, processing, seconds, "LEFT", "RIGHT")
+            return moved is not None or started < self._doubtful_until
         except RedisDown as error:
             # BLMOVE counts as taking memory, so at its limit Redis refuses it; claim still drains the queue.
             # The wait is kept, or the loop would spin.
             if not is_memory_limit(error.__cause__):
+                self._doubtful_until = time.monotonic() + self._seconds
                 raise
             time.sleep(max(0.0, self._seconds / 10 - (time.monotonic() - started)))
             return True

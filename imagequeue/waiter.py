@@ -226,11 +226,14 @@ class Waiter:
     # The poller thread.
 
     def _poll_forever(self) -> None:
+        is_due = False
         while not self._stopping.is_set():
-            is_resubscribed = self._poll_now.wait(self._poll_interval)
-            self._poll_now.clear()
+            if self._poll_now.wait(self._poll_interval):
+                self._poll_now.clear()
+                is_due = True
             try:
-                self._poll(min_age=0.0 if is_resubscribed else self._age_to_poll())
+                # Until it has succeeded, and none is missing for the first time.
+                is_due = self._poll(min_age=0.0 if is_due else self._age_to_poll())
                 self._forget_delivered()
                 self._cancel_late()
             except ImageQueueError as error:
@@ -251,12 +254,13 @@ class Waiter:
         self._safety_polled = now
         return safety
 
-    def _poll(self, min_age: float) -> None:
+    def _poll(self, min_age: float) -> bool:
+        """True if some were missed for the first time: to be certain, they are asked for again."""
         now = time.monotonic()
         # list() of a dict's values is one step under the interpreter's lock; the requests go on meanwhile.
         old = [t for t in list(self._outstanding.values()) if now - t.born >= min_age and t.envelope is None]
         if not old:
-            return
+            return False
         found = 0
         for ticket, (envelope, is_known) in zip(old, self._queue.look_up([t.id for t in old]), strict=True):
             if envelope is not None:
@@ -265,6 +269,7 @@ class Waiter:
             elif not is_known and ticket.is_enqueued:
                 self._lose(ticket)
         log("polled", level=logging.DEBUG, asked=len(old), found=found)
+        return any(t.is_missing and t.envelope is None for t in old)
 
     def _lose(self, ticket: Ticket) -> None:
         """Redis knows neither the job nor a result: it was restarted without its data."""

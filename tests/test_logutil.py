@@ -409,3 +409,21 @@ def test_a_redis_that_is_away_is_said_in_one_line() -> None:
     ended = Viewer(f"redis://127.0.0.1:{free_port()}/0").run()
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert "REDIS_URL" in ended.stderr
+
+
+def test_a_directory_that_goes_away_costs_the_line_and_nothing_else(tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    logutil.configure(server="host-1", directory=str(directory), script="run_test.py")
+    try:
+        logutil.log("before")
+        directory.rename(tmp_path / "gone")
+        logutil.log("lost")
+        (tmp_path / "gone").rename(directory)
+        logutil.log("after")
+    finally:
+        for handler in logging.getLogger().handlers[:]:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+    written = (directory / "run_test.log").read_text()
+    assert "before" in written
+    assert "after" in written

@@ -164,5 +164,9 @@ def bury_dead_processes(directory: Path) -> None:
 def metrics() -> Response:
     """The numbers that Prometheus collects."""
     meters: WebMetrics = current_app.extensions["metrics"]
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    try:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    except TypeError:
+        # The library trips over parameters of a type that it does not know.
+        encode, content_type = choose_encoder("")
     return Response(encode(meters.registry()), content_type=content_type)

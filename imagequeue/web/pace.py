@@ -125,6 +125,15 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             self._heads[conn] = (deadline, head)
             self.poller.register(conn.sock, EVENT_READ, partial(self._on_head_readable, conn))
 
+    def accept(self, listener: socket.socket) -> None:
+        """A new connection; where the process has no descriptor left for it, it waits in the kernel's queue."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            time.sleep(0.05)
+
     def _collect(self, conn: TConn, head: bytearray) -> bool:
         """Add to `head` what has come; False if the client has hung up, and the connection is closed."""
         try:
@@ -158,10 +167,7 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             self._is_ending = True
             for conn, (deadline, head) in self._heads.items():
                 self._heads[conn] = (min(deadline, now + STOP_KEEPALIVE_LINGER), head)
-        while self._heads:
-            conn, (deadline, _) = next(iter(self._heads.items()))
-            if deadline > now:
-                break
+        for conn in [conn for conn, (deadline, _) in self._heads.items() if deadline <= now]:
             del self._heads[conn]
             self.poller.unregister(conn.sock)
             self._drop(conn)

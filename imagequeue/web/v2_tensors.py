@@ -20,6 +20,7 @@ from imagequeue.web.bodies import read_json
 from imagequeue.web.served import distribution
 from imagequeue.web.uploads import check_count, from_base64
 
+MAX_DIMENSIONS, MAX_SIZE = 8, 2**31
 INPUT, OUTPUT = "image", "probabilities"
 _LENGTH = struct.Struct("<I")
 
@@ -145,6 +146,9 @@ def _count(shape: object) -> int:
     """How many images a shape holds: [n], or [n, 1] as models that batch have it."""
     if not isinstance(shape, list) or not shape or not all(type(n) is int and n >= 0 for n in shape):
         raise BadRequest(f"`shape` of `{INPUT}` is no list of sizes; for two images it is [2].")
+    # Before they are multiplied: thousands of numbers of thousands of digits would hold the interpreter for minutes.
+    if len(shape) > MAX_DIMENSIONS or any(n > MAX_SIZE for n in shape):
+        raise BadRequest(f"`shape` of `{INPUT}` has more than {MAX_DIMENSIONS} sizes, or one beyond {MAX_SIZE}.")
     count = math.prod(shape)
     if count == 0:
         raise BadRequest(f"`{INPUT}` has no elements.")

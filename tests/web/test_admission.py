@@ -58,6 +58,6 @@ def test_what_redis_refused_is_refused_at_once_for_a_moment_only(
     with pytest.raises(QueueFull) as refused:
         door.enter(1)
     assert (refused.value.message, refused.value.retry_after) == ("The queue is full.", 7)
-    monkeypatch.setattr(admission.time, "monotonic", lambda: now + admission.REFUSAL_SECONDS)
+    monkeypatch.setattr(admission.time, "monotonic", lambda: now + 2 * admission.REFUSAL_SECONDS)
     with door.enter(1):
         pass

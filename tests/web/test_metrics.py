@@ -132,3 +132,10 @@ def test_only_the_dead_are_buried_and_only_what_they_had_in_flight(tmp_path: Pat
     bury_dead_processes(tmp_path)
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {*names, "gauge_livesum_none.db"} - {f"gauge_livesum_{gone.pid}.db"}
+
+
+def test_a_type_that_the_library_trips_over_is_answered_as_if_none_was_named(make_service: MakeService) -> None:
+    accept = {"Accept": "application/openmetrics-text; version=zz;escaping=??"}
+    answer = make_service().client.get("/metrics", headers=accept)
+    assert answer.status_code == 200
+    assert "imagequeue_http_requests" in answer.text
