@@ -306,7 +306,7 @@ def test_without_a_worker_it_is_live_and_not_ready(make_service: MakeService) ->
         assert (response.status_code, set(response.json)) == (503, {"error"})
 
 
-@pytest.mark.parametrize("shape", [[10**4000, 10**4000], [10**4299] * 3200, [1] * 9, [2**31 + 1]])
+@pytest.mark.parametrize("shape", [[10**4000, 10**4000], [10**4299] * 200, [1] * 9, [2**31 + 1]])
 def test_a_shape_that_takes_minutes_to_multiply_is_refused_unmultiplied(service: Service, shape: list[int]) -> None:
     tensor = {"name": "image", "datatype": "BYTES", "shape": shape, "data": ["AA=="]}
     assert infer(service, {"inputs": [tensor]}).status_code == 400
