@@ -80,12 +80,13 @@ def main() -> None:
     # Gunicorn reads the command line, too.
     sys.argv[1:] = []
     draining = SharedFlag()
+    host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
     logutil.log("starting", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
     with shared_directory():
         WebServer(
             lambda: build_app(settings, draining),
             draining,
-            address=f"{settings.web_host}:{settings.web_port}",
+            address=f"{host}:{settings.web_port}",
             processes=settings.web_processes,
             threads=settings.web_threads,
             request_timeout=settings.request_timeout,

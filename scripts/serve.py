@@ -135,7 +135,7 @@ def announce(address: str, redis_url: str, *, needs_key: bool = False) -> None:
     say(
         f"\n{line}\n  Ready at {address}\n\n"
         f"  curl {key}-F image=@samples/crossword.png {address}/predict\n"
-        f"  .venv/bin/python simple_request.py your-photo.jpg\n\n"
+        f"  .venv/bin/python simple_request.py --url {address} your-photo.jpg\n\n"
         f"  One more worker:  REDIS_URL={without_secrets(redis_url)} .venv/bin/python run_model_server.py\n"
         f"  Ctrl-C ends everything.\n{line}\n"
     )
