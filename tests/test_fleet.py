@@ -15,7 +15,7 @@ import pytest
 
 from imagequeue import fleet as fleet_module
 from imagequeue.fleet import Fleet
-from tests.support.system import ROOT, eventually
+from tests.support.system import ROOT, eventually, is_alive
 
 # Says that it is there, and ends with 0 on SIGTERM, as a worker does.
 CHILD = (
@@ -62,13 +62,6 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     yield make
     for running in fleets:
         running.end()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_as_many_as_asked_for_run_and_a_stop_drains_all(start: Callable[..., Running]) -> None:

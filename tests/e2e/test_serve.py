@@ -16,7 +16,7 @@ import redis
 from scripts.serve import start_redis, use_named_redis
 from tests.support.load import null_label
 from tests.support.redisserver import RedisServer, free_port
-from tests.support.system import ROOT, eventually
+from tests.support.system import ROOT, eventually, is_alive
 
 SAMPLE = ROOT / "samples" / "crossword.png"
 
@@ -71,13 +71,6 @@ def serve(tmp_path: Path, redis_server: RedisServer) -> Iterator[Serve]:
     running = Serve(tmp_path / "serve.log", REDIS_URL=redis_server.url)
     yield running
     running.end()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_it_says_when_it_is_ready_with_a_curl_line_that_works(serve: Serve) -> None:

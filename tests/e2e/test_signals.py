@@ -18,7 +18,7 @@ from run_model_server import on_stop_signals
 from tests.support.load import null_label
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
-from tests.support.system import Script, System, eventually
+from tests.support.system import Script, System, eventually, is_alive
 
 MakeSystem = Callable[..., System]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -43,13 +43,6 @@ def results(queue: JobQueue, jobs: list[Job]) -> list[Result]:
 
 def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -30,6 +30,14 @@ def eventually(condition: Callable[[], object], seconds: float = 20, what: str =
         time.sleep(0.02)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and is not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Script:
     """One running script of the project, its standard output and error kept in a file."""
 
