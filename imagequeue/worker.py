@@ -73,9 +73,11 @@ class Worker:
         # One thread for the model's life: runtimes bind their buffers and streams to the thread that computes.
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._draining = threading.Event()
+        self._drained_at = 0.0
 
     def drain(self) -> None:
         """Claim no more, finish the batch in hand, and let `run` return. From any thread."""
+        self._drained_at = time.monotonic()
         self._draining.set()
 
     def run(self) -> None:
@@ -191,13 +193,14 @@ class Worker:
 
     def _insist(self, call: Callable[..., Answer], *args: object) -> Answer | None:
         """Bring computed results home, however long Redis is away: the work is done, and a repeat is safe."""
-        pause, gave_up_at = 0.05, time.monotonic() + DRAIN_PATIENCE
+        pause, called_at = 0.05, time.monotonic()
         while True:
             self._lease.tick()
             try:
                 return call(*args)
             except RedisDown as error:
-                if self._draining.is_set() and time.monotonic() > gave_up_at:
+                patience_from = max(called_at, self._drained_at)
+                if self._draining.is_set() and time.monotonic() > patience_from + DRAIN_PATIENCE:
                     fail("results_left", reason=error.message)
                     return None
                 warn("results_wait", reason=error.message)

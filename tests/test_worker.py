@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import redis
 
+from imagequeue import worker as worker_module
 from imagequeue.connections import connect
 from imagequeue.errors import JobFailed
 from imagequeue.job import Job, Result, new_id
@@ -235,6 +238,45 @@ def test_results_wait_for_a_redis_that_is_away(make_redis: Callable[..., RedisSe
         assert entered.wait(20)
         server.stop()
         go_on.set()
+        server.start()
+        assert results(JobQueue(server.client()), one)[0].error is None
+    finally:
+        running.stop()
+
+
+def test_a_drain_while_redis_has_long_been_away_still_waits_for_it(
+    make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_redis(appendonly="yes")
+    queue = JobQueue(server.client())
+    predicted, go_on, hours, pauses = threading.Event(), threading.Event(), [0.0], [0]
+
+    def at(point: str) -> None:
+        if point == "predicted" and not predicted.is_set():
+            predicted.set()
+            go_on.wait(20)
+
+    def sleep(seconds: float) -> None:
+        pauses[0] += 1
+        time.sleep(seconds)
+
+    def monotonic() -> float:
+        return time.monotonic() + hours[0] * 3600
+
+    clock = SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter, sleep=sleep)
+    monkeypatch.setattr(worker_module, "time", clock)
+    running = Running(server.url, null_model(), 5.0, at)
+    try:
+        one = job(1)
+        send(queue, one)
+        assert predicted.wait(20)
+        server.stop()
+        go_on.set()
+        eventually(lambda: pauses[0] > 0)
+        hours[0] += 1
+        running.worker.drain()
+        so_far = pauses[0]
+        eventually(lambda: pauses[0] >= so_far + 2)
         server.start()
         assert results(JobQueue(server.client()), one)[0].error is None
     finally:
