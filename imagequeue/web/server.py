@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -129,6 +131,7 @@ def _start_process(worker: Any) -> None:
     # A terminal sends Ctrl-C to every process; only the master is to act on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory_small()
+    raise_descriptor_limit()
     worker.wsgi.extensions["metrics"].open()
     worker.wsgi.extensions["classifier"].start()
 
@@ -138,6 +141,14 @@ def _end_process(server: Any, worker: Any) -> None:
     # A process whose application could not be built has none.
     if application is not None:
         application.extensions["classifier"].stop()
+
+
+def raise_descriptor_limit() -> None:
+    """As many open connections as this process may have: the soft limit, 1,024 as a rule, becomes the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS calls the hard limit endless and does not take it at its word.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def keep_memory_small() -> None:
