@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from types import FrameType
 
 import logutil
 from imagequeue import model as models
-from imagequeue.connections import connect, without_secrets
+from imagequeue.connections import connect, host_name, without_secrets
 from imagequeue.errors import ConfigurationError, WeightsMissing
 from imagequeue.faults import Faults
 from imagequeue.fleet import Fleet
@@ -79,13 +78,14 @@ def build_worker(
     def queue(role: str, answer_seconds: float) -> JobQueue:
         client = connect(
             settings.redis_url,
-            name=f"worker:{socket.gethostname()}:{os.getpid()}:{role}",
+            name=f"worker:{host_name()}:{os.getpid()}:{role}",
             answer_seconds=answer_seconds,
             repeats=0 if role == "doorbell" else 1,
         )
         return JobQueue(client, settings.image_queue, result_ttl=settings.result_ttl)
 
-    # A claim brings up to 32 x 200 kB; ten seconds are for a slow network, not for a slow Redis.
+    # A claim brings MAX_BATCH_SIZE documents of 200 kB, 128 at most where the size is measured; ten seconds are for a
+    # slow network, not for a slow Redis.
     commands = queue("commands", min(10.0, lease * 2 / 3))
     facts: dict[str, str | int | float] = {
         "host": settings.server_name,
@@ -149,7 +149,7 @@ def run_one(settings: Settings) -> None:
 def run_fleet(count: int, settings: Settings) -> int:
     """`count` worker processes that share the processors, each started again when it dies; returns the exit code."""
     threads = max(1, settings.model_threads // count)
-    client = connect(settings.redis_url, name=f"fleet:{socket.gethostname()}:{os.getpid()}")
+    client = connect(settings.redis_url, name=f"fleet:{host_name()}:{os.getpid()}")
     queue = JobQueue(client, settings.image_queue, result_ttl=settings.result_ttl)
     fleet = Fleet(
         [sys.executable, __file__],

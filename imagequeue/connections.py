@@ -7,9 +7,11 @@ worker three: commands, doorbell, heartbeat.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -117,6 +119,15 @@ def connect(
             "unix:///path. Characters such as / # ? @ in a password must be percent-encoded."
         ) from None
     return redis.Redis(connection_pool=pool)
+
+
+def host_name() -> str:
+    """This host, as it stands in the names of clients, workers and channels.
+
+    Redis takes only printable ASCII as a client's name, and a job's head has room for no other; what a host's name has
+    beyond it is percent-encoded, so that two hosts stay two.
+    """
+    return quote(os.fsencode(socket.gethostname()), safe="")
 
 
 def without_secrets(url: str) -> str:

@@ -8,12 +8,12 @@ worker that has not ticked for a second lease ends its process, so that whoever 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
 
+from imagequeue.connections import host_name
 from imagequeue.errors import Fenced, RedisDown
 from imagequeue.events import fail, log, warn
 from imagequeue.jobqueue import JobQueue
@@ -24,7 +24,7 @@ STALLED_EXIT_CODE = 70
 
 def owner_name(pid: int) -> str:
     """What every worker id of that process of this host begins with."""
-    return f"{socket.gethostname()}:{pid}"
+    return f"{host_name()}:{pid}"
 
 
 class Lease:

@@ -20,7 +20,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from imagequeue.connections import connect, is_demoted, is_memory_limit, redis_errors, without_secrets
+from imagequeue.connections import connect, host_name, is_demoted, is_memory_limit, redis_errors, without_secrets
 from imagequeue.errors import ConfigurationError, RedisDown
 from tests.support.redisserver import RedisServer
 from tests.support.system import eventually
@@ -32,6 +32,18 @@ def test_no_connection_is_opened_before_it_is_needed() -> None:
         connect(f"redis://127.0.0.1:{server.getsockname()[1]}", name="idle")
         with pytest.raises(builtins.TimeoutError):
             server.accept()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("büro", "b%C3%BCro"), ('a "b"', "a%20%22b%22"), ("web-1.lan", "web-1.lan")]
+)
+def test_a_hosts_name_is_one_that_redis_takes_whatever_it_is(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, name: str, shown: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    assert host_name() == shown
+    client = connect(redis_server.url, name=f"web:{host_name()}:1")
+    assert client.client_getname() == f"web:{shown}:1"
 
 
 def test_connections_are_named_and_speak_resp2(redis_server: RedisServer) -> None:

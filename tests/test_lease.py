@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from imagequeue.connections import host_name
 from imagequeue.errors import Fenced, RedisDown
 from imagequeue.lease import STALLED_EXIT_CODE, Lease, owner_name
 from tests.support.system import eventually
@@ -67,7 +67,7 @@ def test_taking_it_joins_under_an_id_of_this_process_that_no_other_life_had(
         assert not lease.is_fenced
         lease.fence()
     assert len(set(ids)) == 3
-    assert owner_name(os.getpid()) == f"{socket.gethostname()}:{os.getpid()}"
+    assert owner_name(os.getpid()) == f"{host_name()}:{os.getpid()}"
     assert all(worker_id.startswith(f"{owner_name(os.getpid())}:") for worker_id in ids)
     assert queue.joined == [(worker_id, 60, {"host": "x"}) for worker_id in ids]
 

@@ -6,7 +6,6 @@ One Classifier per process. It starts after the fork: neither the subscription n
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import uuid
@@ -16,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from imagequeue import images
-from imagequeue.connections import POOL_SIZE, connect
+from imagequeue.connections import POOL_SIZE, connect, host_name
 from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown, RedisSilent
 from imagequeue.events import log
 from imagequeue.job import Job
@@ -97,7 +96,7 @@ class Classifier:
         with self._starting:
             if self._pid == os.getpid():
                 return
-            name = f"web:{socket.gethostname()}:{os.getpid()}"
+            name = f"web:{host_name()}:{os.getpid()}"
             self.web_id = f"{name}:{uuid.uuid4().hex[:8]}"
             self._queue = JobQueue(
                 connect(self.redis_url, name=name, size=POOL_SIZE),

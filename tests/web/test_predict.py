@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import socket
 import threading
 from collections.abc import Callable
 
@@ -139,6 +140,17 @@ def test_a_job_that_failed_is_500_with_the_reason_for_people_only(make_service: 
     worker.join()
     assert response.status_code == 500
     assert response.json["error"] == {"code": "job_failed", "message": "The model failed on this image."}
+
+
+def test_a_host_whose_name_is_not_ascii_serves_as_any_other(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "büro")
+    service = make_service()
+    answer = send(service, picture(1))
+    assert (answer.status_code, answer.json["predictions"][0]["label"]) == (200, label(picture(1)))
+    (worker,) = service.queue.client.zrange(service.queue.key("workers"), 0, -1)
+    assert worker.startswith(b"b%C3%BCro:")
 
 
 def test_many_requests_at_once_each_get_their_own(service: Service) -> None:
