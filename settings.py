@@ -138,7 +138,8 @@ class Settings:
         15.0, casts.seconds(0.3), "how long a silent worker keeps its jobs; longer than its largest batch takes"
     )
     max_crashes: int = _setting(2, casts.count(1), "deaths of a worker after which the image it held is given up")
-    result_ttl: float = _setting(300.0, casts.seconds(1), "seconds that a result nobody fetched is kept")
+    # Delivered results are the tombstones that a repeated enqueue finds, for FORGET_AFTER in imagequeue/waiter.py.
+    result_ttl: float = _setting(300.0, casts.seconds(10), "seconds that a result nobody fetched is kept")
     metrics_host: str = _setting("127.0.0.1", casts.text, "the address on which a worker answers Prometheus")
     metrics_port: int = _setting(
         0,

@@ -13,6 +13,7 @@ import pytest
 
 import settings as settings_module
 from imagequeue.errors import ConfigurationError
+from imagequeue.waiter import FORGET_AFTER
 from settings import Settings, given_by_user, help_text, table
 from tests.support.system import ROOT
 
@@ -41,6 +42,7 @@ def test_every_default_passes_its_own_cast() -> None:
         ("REQUEST_TIMEOUT", "0.05", 0.05),
         ("REQUEST_TIMEOUT", "12", 12.0),
         ("DRAIN_SECONDS", ".5", 0.5),
+        ("RESULT_TTL", str(FORGET_AFTER), FORGET_AFTER),
         ("IMAGE_SIZE", "320x240", (320, 240)),
         ("IMAGE_SIZE", "299", (299, 299)),
         ("LOG_LEVEL", "DEBUG", "debug"),
@@ -79,6 +81,7 @@ def test_a_value_is_cast(name: str, text: str, value: object) -> None:
         ("REQUEST_TIMEOUT", "inf"),
         ("REQUEST_TIMEOUT", "1e3"),
         ("POLL_INTERVAL", "-1"),
+        ("RESULT_TTL", str(FORGET_AFTER - 0.1)),
         ("IMAGE_SIZE", "0"),
         ("IMAGE_SIZE", "224x"),
         ("IMAGE_SIZE", "99999"),
