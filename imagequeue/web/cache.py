@@ -11,9 +11,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from imagequeue.errors import DeadlineExceeded, ImageQueueError, Unavailable
+from imagequeue.errors import DeadlineExceeded, ImageQueueError
 from imagequeue.job import Result
 
 # 500 bytes each, as a rule.
@@ -39,19 +39,32 @@ class Entry:
         self._settled.set()
         return True
 
+    def is_given_up(self, until: float) -> bool:
+        """Wait as `wait` does; True if the one that computes has ended without an answer that counts for others.
+
+        Its deadline was its own.
+        """
+        if not self._settled.wait(max(0.0, until - time.monotonic())):
+            return False
+        return self._result is None and (self._error is None or isinstance(self._error, DeadlineExceeded))
+
     def wait(self, until: float) -> Result:
         """The result, waiting no longer than the instant `until` (of time.monotonic).
 
         Raises DeadlineExceeded at that instant; the error of the one that computes, if it has none.
         """
-        if not self._settled.wait(max(0.0, until - time.monotonic())):
-            raise DeadlineExceeded("The deadline passed before the image was classified.")
+        self._settled.wait(max(0.0, until - time.monotonic()))
         if self._result is None:
-            # The other one's deadline was not this one's.
-            if self._error is None or isinstance(self._error, DeadlineExceeded):
-                raise Unavailable("An equal image was given up on its way; send it again.")
-            raise self._error
+            raise self._error or DeadlineExceeded("The deadline passed before the image was classified.")
         return replace(self._result, facts={k: v for k, v in self._result.facts.items() if k in _LASTING})
+
+
+@dataclass(frozen=True)
+class Follower:
+    """One who waits for what another computes. The upload is kept: if the other gives up, this one computes it."""
+
+    entry: Entry
+    upload: bytes
 
 
 class ResultCache:

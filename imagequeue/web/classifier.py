@@ -24,7 +24,7 @@ from imagequeue.overview import Lookout, Overview, look
 from imagequeue.waiter import Ticket, Waiter
 from imagequeue.web.admission import Admission, Visit
 from imagequeue.web.answer import Answer
-from imagequeue.web.cache import Entry, ResultCache
+from imagequeue.web.cache import Follower, ResultCache
 from imagequeue.web.room import DecodingRoom
 
 # Threads that no waiting request may take: probes must be answered while the queue is full.
@@ -159,8 +159,14 @@ class Classifier:
             uploads.reverse()
             while uploads:
                 waits.append(self._send_unless_known(uploads.pop(), top, log_fields, registered))
-            visit.decoded()
-            return [self._wait(answer, ticket, until, visit) for answer, ticket in waits]
+            if not any(isinstance(ticket, Follower) for _, ticket in waits):
+                visit.decoded()
+            # First what others may be waiting for, so that no two requests ever wait for each other.
+            for answer, ticket in sorted(waits, key=lambda wait: isinstance(wait[1], Follower)):
+                while isinstance(ticket, Follower) and ticket.entry.is_given_up(until):
+                    _, ticket = self._send_unless_known(ticket.upload, top, log_fields, registered, answer)
+                self._wait(answer, ticket, until, visit)
+            return [answer for answer, _ in waits]
 
     def submit(self, visit: Visit, uploads: list[bytes], *, top: int, log_fields: Mapping[str, Any]) -> list[Answer]:
         """Enqueue each upload, as `classify` does, and wait for none: an answer has an id, or an error.
@@ -175,15 +181,21 @@ class Classifier:
         return [self._close(answer, visit) for answer in answers]
 
     def _send_unless_known(
-        self, upload: bytes, top: int, log_fields: Mapping[str, Any], registered: ExitStack
-    ) -> tuple[Answer, Ticket | Entry | None]:
+        self,
+        upload: bytes,
+        top: int,
+        log_fields: Mapping[str, Any],
+        registered: ExitStack,
+        answer: Answer | None = None,
+    ) -> tuple[Answer, Ticket | Follower | None]:
         """As `_send`; but an image whose answer is known, or on its way, is only waited for."""
         if self._cache is None:
             return self._send(upload, top, log_fields, registered)
         entry, lead = self._cache.enter(upload, top)
-        answer = Answer(id="", lead=lead)
+        answer = answer or Answer(id="")
+        answer.lead = lead
         if lead is None:
-            return answer, entry
+            return answer, Follower(entry, upload)
         # Should the request end in a way that nobody thought of: others may be waiting.
         registered.callback(lead.settle)
         return self._send(upload, top, log_fields, registered, answer)
@@ -248,11 +260,11 @@ class Classifier:
         answer.enqueue_ms = (answer.enqueued_at - started) * 1000
         log("enqueued", job=job.id, **log_fields, depth=depth)
 
-    def _wait(self, answer: Answer, ticket: Ticket | Entry | None, until: float, visit: Visit) -> Answer:
+    def _wait(self, answer: Answer, ticket: Ticket | Follower | None, until: float, visit: Visit) -> Answer:
         if answer.error is None and ticket is not None:
             try:
-                if isinstance(ticket, Entry):
-                    answer.result, answer.came_by = ticket.wait(until), "cache"
+                if isinstance(ticket, Follower):
+                    answer.result, answer.came_by = ticket.entry.wait(until), "cache"
                     answer.id = answer.result.id
                 else:
                     answer.result = self._waiter.wait(ticket, until)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from imagequeue.errors import BadImage, DeadlineExceeded, Unavailable
+from imagequeue.errors import BadImage, DeadlineExceeded
 from imagequeue.job import Prediction, Result
 from imagequeue.web import cache as cache_module
 from imagequeue.web.cache import ResultCache
 from tests.support.inprocess import Service
+from tests.support.jobs import join
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
 from tests.support.system import eventually
@@ -70,18 +71,28 @@ def test_an_error_is_told_to_those_who_wait_and_to_nobody_later() -> None:
 
 
 @pytest.mark.parametrize("error", [None, DeadlineExceeded("its own deadline")])
-def test_a_request_that_ends_without_an_answer_leaves_the_others_a_reason(error: DeadlineExceeded | None) -> None:
-    entry, lead = ResultCache(60).enter(b"a", 5)
+def test_a_request_that_ends_without_an_answer_leaves_the_computing_to_the_next(error: DeadlineExceeded | None) -> None:
+    cache = ResultCache(60)
+    entry, lead = cache.enter(b"a", 5)
     assert lead is not None
     lead.settle(error=error)
-    with pytest.raises(Unavailable, match="send it again"):
-        entry.wait(soon())
+    assert entry.is_given_up(soon())
+    assert cache.enter(b"a", 5)[1] is not None
+
+
+@pytest.mark.parametrize("error", [None, BadImage("no image")])
+def test_an_answer_and_an_error_of_the_images_are_nothing_to_try_again(error: BadImage | None) -> None:
+    entry, lead = ResultCache(60).enter(b"a", 5)
+    assert lead is not None
+    lead.settle(None if error else RESULT, error)
+    assert not entry.is_given_up(soon())
 
 
 def test_who_waits_has_a_deadline_of_his_own() -> None:
     entry, _ = ResultCache(60).enter(b"a", 5)
+    assert not entry.is_given_up(time.monotonic() + 0.01)
     with pytest.raises(DeadlineExceeded):
-        entry.wait(time.monotonic() + 0.01)
+        entry.wait(time.monotonic())
 
 
 def test_it_is_bounded_and_forgets_what_was_asked_least_recently(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,3 +153,34 @@ def test_when_the_first_is_refused_the_others_are_told_and_the_next_one_tries_ag
     assert send(service, picture(1)).status_code == 503
     service.start_worker()
     eventually(lambda: send(service, picture(1)).status_code == 200)
+
+
+def test_when_the_first_meets_its_deadline_one_of_the_others_computes_it_for_all_that_have_more_time(
+    make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(with_worker=False)
+    # Alive, as far as the queue knows, and without a hand free.
+    join(service.queue, "busy")
+    image, first, others = picture(1), [], []
+
+    def start(answers: list, *uploads: bytes) -> threading.Thread:  # type: ignore[type-arg]
+        thread = threading.Thread(target=lambda: answers.append(send(service, *uploads)))
+        thread.start()
+        return thread
+
+    monkeypatch.setattr(service.classifier, "_timeout", 1.0)
+    threads = [start(first, image)]
+    eventually(lambda: service.queue.depth() == 1)
+    monkeypatch.setattr(service.classifier, "_timeout", 20.0)
+    threads += [start(others, image), start(others, picture(2), image)]
+    eventually(lambda: first and service.queue.stats()["enqueued"] == 3)
+    service.start_worker()
+    for thread in threads:
+        thread.join()
+    assert first[0].status_code == 504
+    assert [answer.status_code for answer in others] == [200, 200]
+    bodies = [answer.json for answer in others]
+    (alone,) = [body for body in bodies if "predictions" in body]
+    (together,) = [body for body in bodies if "results" in body]
+    assert together["results"][1]["id"] == alone["id"]
+    assert service.queue.stats()["enqueued"] == 3
