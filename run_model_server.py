@@ -18,10 +18,11 @@ from types import FrameType
 import logutil
 from imagequeue import model as models
 from imagequeue.connections import connect, host_name, without_secrets
+from imagequeue.doorbell import Doorbell
 from imagequeue.errors import ConfigurationError, WeightsMissing
 from imagequeue.faults import Faults
 from imagequeue.fleet import Fleet
-from imagequeue.jobqueue import Doorbell, JobQueue
+from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease, owner_name
 from imagequeue.logstream import LogStream
 from imagequeue.warmup import warm_up

@@ -7,14 +7,13 @@ Redis or the network does wrong leaves this file as RedisDown, with a reason a p
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 
-from imagequeue.connections import is_demoted, is_memory_limit, redis_errors
+from imagequeue.connections import is_demoted, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
 from imagequeue.scripts import Scripts
@@ -256,40 +255,6 @@ class JobQueue:
         with redis_errors():
             stats = cast("dict[bytes, bytes]", self.client.hgetall(self.key("stats")))
         return {field.decode(): float(value) for field, value in stats.items()}
-
-
-class Doorbell:
-    """Waiting for work without asking for it: BLMOVE on a connection of its own.
-
-    Its answer may be lost on the wire with the document already moved, so the answer is not used: what counts
-    is what claim finds in the processing list.
-    """
-
-    def __init__(self, client: redis.Redis, queue: JobQueue, *, seconds: float = 1.0) -> None:
-        """client: one connection that waits for an answer longer than `seconds`, and repeats nothing."""
-        self._client = client
-        self._queue = queue
-        self._seconds = seconds
-        # A BLMOVE whose connection broke on this side alone lives on in Redis, first in line, and may ring unheard.
-        self._doubtful_until = 0.0
-
-    def wait(self, worker_id: str) -> bool:
-        """Until a document lies in the worker's processing list, or `seconds` have passed; raises RedisDown."""
-        started, processing = time.monotonic(), self._queue.key(f"processing:{worker_id}")
-        try:
-            with redis_errors():
-                # The server takes fractions of a second; redis-py's annotation says otherwise.
-                seconds = cast(int, self._seconds)
-                moved = self._client.blmove(self._queue.name, processing, seconds, "LEFT", "RIGHT")
-            return moved is not None or started < self._doubtful_until
-        except RedisDown as error:
-            # BLMOVE counts as taking memory, so at its limit Redis refuses it; claim still drains the queue.
-            # The wait is kept, or the loop would spin.
-            if not is_memory_limit(error.__cause__):
-                self._doubtful_until = time.monotonic() + self._seconds
-                raise
-            time.sleep(max(0.0, self._seconds / 10 - (time.monotonic() - started)))
-            return True
 
 
 def _retry_after(depth: int, drained: bytes, drained_ms: bytes) -> int:

@@ -18,10 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from imagequeue.batch import Batch, Outcome
+from imagequeue.doorbell import Doorbell
 from imagequeue.errors import Fenced, RedisDown
 from imagequeue.events import fail, log, warn
 from imagequeue.job import id_of
-from imagequeue.jobqueue import Completed, Doorbell, JobQueue
+from imagequeue.jobqueue import Completed, JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import Model
 

@@ -1,15 +1,12 @@
-"""claim.lua and the doorbell: a worker's next batch, each job in it stamped."""
+"""claim.lua: a worker's next batch, each job in it stamped."""
 
 from __future__ import annotations
-
-import threading
 
 import pytest
 import redis
 
-from imagequeue.connections import connect
 from imagequeue.errors import Fenced
-from imagequeue.jobqueue import Doorbell, JobQueue
+from imagequeue.jobqueue import JobQueue
 from tests.support.jobs import (
     claim,
     enqueue,
@@ -23,8 +20,6 @@ from tests.support.jobs import (
     reap,
     snapshot,
 )
-from tests.support.redisserver import RedisServer
-from tests.support.system import eventually
 
 
 @pytest.fixture
@@ -155,40 +150,5 @@ def test_at_maxmemory_a_claim_still_drains_the_queue(client: redis.Redis, queue:
     fill_memory(client)
     try:
         assert claim(queue, token="t2") == [job.id for job in jobs]
-    finally:
-        free_memory(client)
-
-
-def test_the_doorbell_rings_for_a_job_and_keeps_silent_without_one(
-    each_redis: RedisServer, client: redis.Redis, queue: JobQueue
-) -> None:
-    doorbell = Doorbell(connect(each_redis.url, name="bell", answer_seconds=5, repeats=0), queue, seconds=0.1)
-    assert not doorbell.wait("w1")
-    (job,) = enqueue(queue)
-    assert doorbell.wait("w1")
-    assert ids_in(queue, "processing:w1") == [job.id]
-
-
-def test_the_doorbell_wakes_the_moment_a_job_comes(
-    each_redis: RedisServer, client: redis.Redis, queue: JobQueue
-) -> None:
-    doorbell = Doorbell(connect(each_redis.url, name="bell", answer_seconds=60, repeats=0), queue, seconds=30)
-    rang = threading.Event()
-    thread = threading.Thread(target=lambda: doorbell.wait("w1") and rang.set())
-    thread.start()
-    eventually(lambda: client.info("clients")["blocked_clients"] == 1)
-    enqueue(queue)
-    assert rang.wait(10)
-    thread.join()
-
-
-def test_at_maxmemory_the_doorbell_lets_the_worker_claim_without_it(
-    each_redis: RedisServer, client: redis.Redis, queue: JobQueue
-) -> None:
-    doorbell = Doorbell(connect(each_redis.url, name="bell", answer_seconds=5, repeats=0), queue, seconds=0.1)
-    assert not doorbell.wait("w1")
-    fill_memory(client)
-    try:
-        assert doorbell.wait("w1")
     finally:
         free_memory(client)

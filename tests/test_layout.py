@@ -20,6 +20,7 @@ LAYERS = {
     "connections": 1,
     "scripts": 1,
     "jobqueue": 2,
+    "doorbell": 3,
     "jobstate": 3,
     "waiter": 3,
     "trace": 2,
@@ -81,8 +82,8 @@ def test_only_web_imports_flask() -> None:
     assert importers("flask", "werkzeug") == {"web"}
 
 
-def test_only_connections_scripts_jobqueue_and_waiter_import_redis() -> None:
-    assert importers("redis") == {"connections", "scripts", "jobqueue", "waiter", "logstream"}
+def test_only_the_modules_that_talk_to_redis_import_it() -> None:
+    assert importers("redis") == {"connections", "scripts", "jobqueue", "doorbell", "waiter", "logstream"}
 
 
 def test_only_metrics_and_web_import_prometheus() -> None:

@@ -13,9 +13,10 @@ import redis
 
 from imagequeue import worker as worker_module
 from imagequeue.connections import connect
+from imagequeue.doorbell import Doorbell
 from imagequeue.errors import JobFailed
 from imagequeue.job import Job, Result, new_id
-from imagequeue.jobqueue import Doorbell, JobQueue
+from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import Model, load, null_class
 from imagequeue.worker import Worker

@@ -10,7 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from imagequeue.connections import connect
-from imagequeue.jobqueue import Doorbell, JobQueue
+from imagequeue.doorbell import Doorbell
+from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import load
 from imagequeue.web import Access, Classifier, create_app
