@@ -11,7 +11,7 @@ import redis
 
 from imagequeue import waiter as waiter_module
 from imagequeue.connections import connect
-from imagequeue.errors import DeadlineExceeded, JobLost
+from imagequeue.errors import DeadlineExceeded, JobLost, RedisDown
 from imagequeue.job import Result
 from imagequeue.jobqueue import JobQueue
 from imagequeue.waiter import Waiter
@@ -148,6 +148,44 @@ def test_a_job_that_redis_forgot_is_told_lost_before_its_deadline(
         ticket.is_enqueued = True
         client.flushall()
         result = waiter.wait(ticket, time.monotonic() + 30)
+    assert isinstance(result.error, JobLost)
+
+
+def test_a_poll_that_fails_is_made_up_for(
+    client: redis.Redis, queue: JobQueue, make_waiter: Callable[..., Waiter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing but the new subscription asks for a poll.
+    monkeypatch.setattr(waiter_module, "SAFETY_POLLS", 10**6)
+    waiter, job = make_waiter(), make_job()
+    asked: list[int] = []
+    look_up = queue.look_up
+
+    def look_up_the_second_time(ids: list[str]) -> list[tuple[bytes | None, bool]]:
+        asked.append(len(ids))
+        if len(asked) == 1:
+            raise RedisDown("away")
+        return look_up(ids)
+
+    monkeypatch.setattr(queue, "look_up", look_up_the_second_time)
+    with waiter.expecting(job.id) as ticket:
+        queue.enqueue(job, timeout=20, max_length=10)
+        client.set(queue.key(f"result:{job.id}"), make_result_for(job.id))
+        client.client_kill_filter(_type="pubsub")
+        assert waiter.wait(ticket, soon()).id == job.id
+    assert (ticket.came_by, asked) == ("poll", [1, 1])
+
+
+def test_a_job_that_one_poll_has_missed_is_asked_for_again_although_nothing_else_calls_for_it(
+    client: redis.Redis, queue: JobQueue, make_waiter: Callable[..., Waiter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiter_module, "SAFETY_POLLS", 10**6)
+    waiter, job = make_waiter(), make_job()
+    with waiter.expecting(job.id) as ticket:
+        queue.enqueue(job, timeout=60, max_length=10)
+        ticket.is_enqueued = True
+        client.flushall()
+        client.client_kill_filter(_type="pubsub")
+        result = waiter.wait(ticket, soon())
     assert isinstance(result.error, JobLost)
 
 

@@ -38,10 +38,12 @@ def null_model() -> Model:
 class Running:
     """A worker in a thread, and what it looks at."""
 
-    def __init__(self, url: str, model: Model, lease_seconds: float, at: Callable[[str], None]) -> None:
+    def __init__(
+        self, url: str, model: Model, lease_seconds: float, at: Callable[[str], None], bell_seconds: float = 0.1
+    ) -> None:
         self.exits: list[int] = []
         self.queue = JobQueue(connect(url, name="worker:commands"))
-        bell = Doorbell(connect(url, name="worker:bell", answer_seconds=5, repeats=0), self.queue, seconds=0.1)
+        bell = Doorbell(connect(url, name="worker:bell", answer_seconds=5, repeats=0), self.queue, seconds=bell_seconds)
         heart = JobQueue(connect(url, name="worker:heartbeat"))
         self.lease = Lease(heart, seconds=lease_seconds, facts={"host": "test"}, exit_process=self.exits.append)
         self.worker = Worker(self.queue, bell, self.lease, model, max_batch=8, max_crashes=2, reap_interval=0.1, at=at)
@@ -280,6 +282,34 @@ def test_a_drain_while_redis_has_long_been_away_still_waits_for_it(
         eventually(lambda: pauses[0] >= so_far + 2)
         server.start()
         assert results(JobQueue(server.client()), one)[0].error is None
+    finally:
+        running.stop()
+
+
+def test_a_job_that_a_broken_bell_moves_unheard_is_computed(redis_server: RedisServer) -> None:
+    client = redis_server.client()
+    queue = JobQueue(client)
+    # As long as the worker's own bell is waited for, there is the time to enqueue.
+    running = Running(redis_server.url, null_model(), 30.0, lambda point: None, bell_seconds=2.0)
+    try:
+
+        def waiting() -> list[str]:
+            return [one["id"] for one in client.client_list() if one["cmd"] == "blmove"]
+
+        eventually(lambda: len(waiting()) == 1)
+        (bell,) = waiting()
+        # What Redis holds of a BLMOVE whose other end has gone without a word: first in line, and heard by nobody.
+        zombie = redis_server.client()
+        processing = queue.key(f"processing:{running.lease.worker_id}")
+        unheard = threading.Thread(target=lambda: zombie.blmove(queue.name, processing, 60, "LEFT", "RIGHT"))
+        unheard.start()
+        eventually(lambda: len(waiting()) == 2)
+        client.client_kill_filter(_id=bell)
+        eventually(lambda: len(waiting()) == 2 and bell not in waiting())
+        one = job(1)
+        send(queue, one)
+        unheard.join()
+        assert results(queue, one)[0].error is None
     finally:
         running.stop()
 

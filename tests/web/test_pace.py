@@ -17,8 +17,8 @@ from imagequeue.web import pace
 from imagequeue.web.pace import PacedSocket
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
-from tests.support.redisserver import RedisServer
-from tests.support.system import System
+from tests.support.redisserver import RedisServer, free_port
+from tests.support.system import Script, System, eventually
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
 
@@ -136,6 +136,34 @@ def test_a_head_in_pieces_and_two_requests_in_one_piece_are_both_served(system: 
             assert received, answers
             answers += received
         assert answers.count(b"200 OK") == 2
+
+
+def test_a_head_that_trickles_has_its_time_whoever_is_silent_beside_it(
+    make_redis: Callable[..., RedisServer], make_system: Callable[..., System], tmp_path: Path
+) -> None:
+    system = make_system(make_redis())
+    port = free_port()
+    code = "from imagequeue.web import pace; pace.HEAD_SECONDS = 2.0; import run_web_server; run_web_server.main()"
+    settings = system.settings | {"WEB_PORT": port}
+    system.webs.append(Script("-c", code, log=tmp_path / "web.log", **settings))
+    system.urls.append(f"http://127.0.0.1:{port}")
+    eventually(lambda: system.is_live(system.url))
+
+    def trickle(connection: socket.socket, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    with connect(system) as trickling:
+        trickle(trickling, pace.HEAD_SECONDS / 10)
+        with connect(system) as silent:
+            # The later one has a byte of the earlier one behind it.
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
+                trickle(trickling, 20)
+            silent.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                silent.recv(1)
 
 
 def test_a_body_that_comes_too_slowly_is_408(make_service: Callable[..., Service]) -> None:
