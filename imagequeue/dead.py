@@ -5,7 +5,7 @@
     python -m imagequeue.dead requeue ID [ID ...]   under a new id each; `requeue --all` for all
     python -m imagequeue.dead clear
 
-REDIS_URL and IMAGE_QUEUE say where.
+What is re-queued is listed no more. REDIS_URL and IMAGE_QUEUE, from the environment or a file .env, say where.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -35,16 +34,17 @@ REQUEUE_TIMEOUT = 3600.0
 
 @dataclass(frozen=True)
 class Dead:
-    """One document that was given up: when (Unix seconds), why, and the document itself."""
+    """One document that was given up: when (Unix seconds), why, the document itself, and all of it as Redis has it."""
 
     at: float
     reason: str
     document: bytes
+    entry: bytes
 
     @classmethod
     def decode(cls, entry: bytes) -> Dead:
         fields: dict[str, Any] = json.loads(entry)
-        return cls(fields["at"] / 1000, str(fields["reason"]), str(fields["document"]).encode())
+        return cls(fields["at"] / 1000, str(fields["reason"]), str(fields["document"]).encode(), entry)
 
     @property
     def id(self) -> str:
@@ -68,19 +68,23 @@ def export(entries: Sequence[Dead], directory: Path) -> int:
     return len(entries)
 
 
-def requeue(queue: JobQueue, entry: Dead) -> str:
-    """Enqueue the image again under a new id, which is returned. Raises ValueError for what is no document."""
-    job = replace(Job.decode(entry.document), id=new_id(), reply_to="")
-    queue.enqueue(job, timeout=REQUEUE_TIMEOUT, max_length=sys.maxsize, needs_worker=False)
-    return job.id
+def requeue(queue: JobQueue, dead: Dead) -> str:
+    """Let the image wait again, under a new id, which is returned; empty if it is not among the dead any more.
+
+    Raises ValueError for what is no document.
+    """
+    job = replace(Job.decode(dead.document), id=new_id(), reply_to="")
+    return job.id if queue.requeue(dead.entry, job, timeout=REQUEUE_TIMEOUT) else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    from settings import load_or_exit
+
     parser = argparse.ArgumentParser(
         prog="python -m imagequeue.dead", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--redis-url", default=os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0")
-    parser.add_argument("--queue", default=os.environ.get("IMAGE_QUEUE") or "image_queue")
+    parser.add_argument("--redis-url", help="instead of REDIS_URL")
+    parser.add_argument("--queue", help="instead of IMAGE_QUEUE")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list")
     verbs.add_parser("clear")
@@ -91,8 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.verb == "requeue" and not chosen.ids and not chosen.all:
         again.error("an ID, or --all")
+    settings = load_or_exit()
     try:
-        queue = JobQueue(connect(chosen.redis_url, name="dead"), chosen.queue)
+        client = connect(chosen.redis_url or settings.redis_url, name="dead")
+        queue = JobQueue(client, chosen.queue or settings.image_queue, result_ttl=settings.result_ttl)
         return _do(chosen, queue)
     except ImageQueueError as error:
         print(error.message, file=sys.stderr)
@@ -116,15 +122,17 @@ def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
 
 def _requeue_all(queue: JobQueue, wanted: Sequence[Dead], ids: Sequence[str]) -> int:
     """Each of `wanted`; returns 1 if one of them, or of `ids`, could not be."""
-    failed = sorted(set(ids) - {entry.id for entry in wanted})
-    for job_id in failed:
-        print(f"{job_id} is not among them.", file=sys.stderr)
+    failed = dict.fromkeys(sorted(set(ids) - {entry.id for entry in wanted}), "is not among them")
     for entry in wanted:
         try:
-            print(entry.id, "→", requeue(queue, entry))
+            if again := requeue(queue, entry):
+                print(entry.id, "→", again)
+            else:
+                failed[entry.id] = "is not among them any more"
         except ValueError:
-            failed.append(entry.id)
-            print(f"{entry.id} is no job document.", file=sys.stderr)
+            failed[entry.id] = "is no job document"
+    for job_id, reason in failed.items():
+        print(f"{job_id} {reason}.", file=sys.stderr)
     return 1 if failed else 0
 
 

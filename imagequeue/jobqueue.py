@@ -237,6 +237,14 @@ class JobQueue:
         with redis_errors():
             return cast("list[bytes]", self.client.lrange(self.key("dead"), 0, -1))
 
+    def requeue(self, entry: bytes, job: Job, *, timeout: float) -> bool:
+        """Take one of `dead` off them and let it wait as `job`, to be answered within `timeout` seconds: one step.
+
+        job: the entry's image under a new id. False if the entry is no longer there.
+        """
+        word = self._run("requeue", entry, job.encode(), int(timeout * 1000), self.ttl_ms)
+        return bool(word == b"OK")
+
     def clear_dead(self) -> None:
         with redis_errors():
             self.client.delete(self.key("dead"))

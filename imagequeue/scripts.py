@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "overview")
+VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "requeue", "overview")
 
 
 class Scripts:

@@ -17,6 +17,7 @@ from imagequeue import dead
 from imagequeue.errors import JobFailed
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
+from settings import Settings
 from tests.support.jobs import claim, ids_in, join
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import ROOT
@@ -89,11 +90,25 @@ def test_requeue_enqueues_under_a_new_id_for_whoever_looks(
     assert claim(queue) == [again]
 
 
-def test_requeue_all(each_redis: RedisServer, queue: JobQueue) -> None:
+def test_requeue_all_and_nothing_twice(each_redis: RedisServer, queue: JobQueue) -> None:
     for _ in range(3):
         give_up(queue)
     assert run(each_redis, "requeue", "--all") == 0
+    assert (queue.depth(), queue.dead()) == (3, [])
+    assert run(each_redis, "requeue", "--all") == 0
     assert queue.depth() == 3
+
+
+def test_what_another_has_taken_meanwhile_is_told_and_not_sent(
+    each_redis: RedisServer, queue: JobQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, left = give_up(queue), give_up(queue)
+    seen = queue.dead()
+    run(each_redis, "requeue", taken.id)
+    monkeypatch.setattr(JobQueue, "dead", lambda self: seen)
+    assert run(each_redis, "requeue", "--all") == 1
+    assert f"{taken.id} is not among them any more.\n" in capsys.readouterr().err
+    assert (queue.depth(), left.id in str(queue.client.lrange(queue.key("dead"), 0, -1))) == (2, False)
 
 
 def test_an_id_that_is_not_there_is_named_and_the_others_are_sent(
@@ -153,6 +168,23 @@ def test_the_environment_says_where(each_redis: RedisServer, queue: JobQueue) ->
         check=True,
     )
     assert job.id in ended.stdout
+
+
+def test_the_file_beside_the_scripts_says_where_too(
+    each_redis: RedisServer,
+    client: redis.Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = JobQueue(client, "other_queue")
+    join(other, "w1")
+    job = give_up(other)
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"REDIS_URL={each_redis.url}\nIMAGE_QUEUE=other_queue\n")
+    monkeypatch.setattr("settings.load_or_exit", lambda: Settings.load({}, dotenv))
+    assert dead.main(["list"]) == 0
+    assert job.id in capsys.readouterr().out
 
 
 def test_a_redis_that_is_away_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

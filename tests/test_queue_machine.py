@@ -102,6 +102,11 @@ class QueueMachine(RuleBasedStateMachine):
     def forget(self, number: int) -> None:
         self.it.forget(list(self.model.results)[number % len(self.model.results)])
 
+    @precondition(lambda self: self.model.dead)
+    @rule(again=maybe)
+    def requeue(self, again: bool) -> None:
+        self.it.requeue(again=again)
+
     # Workers.
 
     @precondition(lambda self: any(not hand.worker_id for hand in self.hands))

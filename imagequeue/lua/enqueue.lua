@@ -54,9 +54,5 @@ if is_full() then
   return full
 end
 
-redis.call('HSET', job_key(id), 'state', 'waiting', 'attempts', 0, 'crashes', 0,
-  'enqueued', string.format('%.0f', now), 'deadline', string.format('%.0f', now + timeout_ms))
-redis.call('PEXPIRE', job_key(id), timeout_ms + ttl_ms)
-redis.call('RPUSH', Q, document)
-count('enqueued', 1)
+let_wait(document, id, timeout_ms, ttl_ms)
 return answer('OK')

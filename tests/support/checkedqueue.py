@@ -86,9 +86,12 @@ class CheckedQueue:
         if isinstance(answer, list):
             assert repeated == answer, "a repeated claim returns the same batch"
 
-    def enqueue(self, web: str, *, max_length: int = 1000, needs_worker: bool = False, again: bool = False) -> None:
+    def new_job(self, web: str) -> Job:
         self.sent_jobs += 1
-        job = replace(make_job(self.sent_jobs, web), id=f"{self.sent_jobs:032x}")
+        return replace(make_job(self.sent_jobs, web), id=f"{self.sent_jobs:032x}")
+
+    def enqueue(self, web: str, *, max_length: int = 1000, needs_worker: bool = False, again: bool = False) -> None:
+        job = self.new_job(web)
 
         def call(queue: Any) -> object:
             return queue.enqueue(job, timeout=LONG, max_length=max_length, needs_worker=needs_worker)
@@ -106,6 +109,13 @@ class CheckedQueue:
         assert int(times["deadline"]) - int(times["enqueued"]) == LONG * 1000
         if again:
             self.repeat(call, answer)
+
+    def requeue(self, *, again: bool) -> None:
+        """The latest of those that were given up."""
+        entry: Any = self.queue.client.lindex(self.queue.key("dead"), 0)
+        job = self.new_job("")
+        self.accepted[job.id] = job
+        assert self.send(lambda queue: queue.requeue(entry, job, timeout=LONG), about=job.id, again=again)
 
     def cancel(self, job_id: str, *, again: bool) -> None:
         def call(queue: Any) -> object:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imagequeue.dead import Dead
 from imagequeue.errors import Fenced, NoWorkers, QueueFull
 from imagequeue.job import Job, Result, id_of
 from imagequeue.jobqueue import Claimed, Completed, Reaped
@@ -62,6 +63,15 @@ class QueueModel:
         self.waiting.append(job.id)
         self.counts["enqueued"] += 1
         return len(self.waiting)
+
+    def requeue(self, entry: bytes, job: Job, *, timeout: float) -> bool:
+        buried = Dead.decode(entry).id
+        if job.id in self.results or job.id in self.jobs:
+            return True
+        if buried not in self.dead:
+            return False
+        self.dead.remove(buried)
+        return self.enqueue(job, timeout=timeout, max_length=len(self.waiting) + 1, needs_worker=False) > 0
 
     def cancel(self, job_id: str) -> str | None:
         self.jobs.pop(job_id, None)
