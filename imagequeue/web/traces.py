@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template, request
 
 from imagequeue.connections import connect
-from imagequeue.errors import NotFound
+from imagequeue.errors import NotFound, Unauthorized
 from imagequeue.jobqueue import JobQueue
 from imagequeue.trace import Trace
 from imagequeue.tracestore import TraceWriter, find
@@ -43,10 +43,23 @@ def show(job_id: str) -> Response:
         why = "it was never accepted, is not answered yet, or was answered too long ago" if is_kept else "TRACES is off"
         raise NotFound(f"There is no trace of this job: {why}.")
     account = trace.described()
-    best = request.accept_mimetypes.best_match(("application/json", "text/html"))
-    response = _page(account) if best == "text/html" else jsonify({"success": True, **account})
+    response = _page(account) if _is_for_people() else jsonify({"success": True, **account})
     response.headers.add("Vary", "Accept")
     return response
+
+
+@blueprint.after_request
+def ask_for_key(response: Response) -> Response:
+    """A browser that follows a link carries no key: its 401 is a page that has one, or asks for it, and comes again."""
+    if response.status_code == Unauthorized.status and _is_for_people():
+        response.set_data(render_template("locked.html"))
+        response.mimetype = "text/html"
+        response.headers.add("Vary", "Accept")
+    return response
+
+
+def _is_for_people() -> bool:
+    return request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html"
 
 
 def writer(classifier: Classifier) -> TraceWriter[Answer]:

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from tests.browser.cards import choose, expect_answer, file_of
+from tests.browser.cards import choose, expect_answer, expect_problem, file_of
 from tests.browser.conftest import PHONE, Visitor, serious_faults
 from tests.support.system import System, eventually
 
@@ -54,3 +54,38 @@ def test_the_dashboards_list_leads_there_too_in_the_dark_and_on_a_phone(
     if options is PHONE:
         assert page.evaluate("document.documentElement.scrollWidth") == 375
     visitor.shoot(f"trace-{'phone' if options is PHONE else 'dark'}")
+
+
+def test_where_a_key_is_asked_for_the_link_uses_the_one_that_was_typed_and_a_stranger_is_asked(
+    visit: Visit, system: System, tmp_path: Path
+) -> None:
+    key = "sesame-open-now-please"
+    locked = system.web(API_KEYS=f"ann:{key}")
+    url = system.urls[-1]
+    visitor, stranger = visit(), visit()
+    visitor.expected = stranger.expected = {401, 404}
+    page, file = visitor.open(url=url), file_of(tmp_path, 72)
+    choose(page, file)
+    expect_problem(page, file.name, "The server asks for an API key.")
+    page.get_by_label("This server asks for an API key.").fill(key)
+    page.get_by_role("button", name="Use it").click()
+    expect_answer(page, file)
+    path = str(page.locator(".card .trace").get_attribute("href"))
+    authorized = {"Authorization": f"Bearer {key}"}
+    eventually(lambda: requests.get(url + path, headers=authorized, timeout=5).status_code == 200, what=path)
+    page.locator(".card .trace").click()
+    expect(page.locator(".steps li")).to_have_count(len(STEPS))
+    expect(page.get_by_label("This server asks for an API key.")).to_be_hidden()
+    assert serious_faults(page) == []
+    visitor.shoot("trace-with-key")
+
+    page = stranger.open(path, url)
+    for typed in ("not the key", key):
+        expect(page.locator(".steps")).to_have_count(0)
+        page.get_by_label("This server asks for an API key.").fill(typed)
+        page.get_by_role("button", name="Use it").click()
+    expect(page.locator(".steps li")).to_have_count(len(STEPS))
+    stranger.open(path.replace(path[6:12], "000000"), url)
+    expect(page.locator("#problem")).to_contain_text("There is no trace of this job")
+    assert serious_faults(page) == []
+    locked.stop()

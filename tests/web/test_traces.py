@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from imagequeue.waiter import Waiter
+from imagequeue.web import Access, ApiKeys
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.system import eventually
@@ -178,3 +179,24 @@ def test_programs_get_json_whatever_they_accept(make_service: MakeService) -> No
     trace(service, job_id)
     for accept in ("*/*", "application/json", "text/plain", ""):
         assert service.client.get(f"/jobs/{job_id}/trace", headers={"Accept": accept}).is_json, accept
+
+
+def test_a_browser_without_a_key_gets_a_page_that_asks_for_it_and_tells_nothing(make_service: MakeService) -> None:
+    service = make_service(access=Access(keys=ApiKeys([("ann", "sesame-open-now")])))
+    key = {"X-API-Key": "sesame-open-now"}
+    job_id = send(service, **key)
+    path = f"/jobs/{job_id}/trace"
+    eventually(lambda: service.client.get(path, headers=key).status_code == 200)
+    asked = service.client.get(path, headers=HTML)
+    assert (asked.status_code, asked.mimetype) == (401, "text/html")
+    assert asked.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "script-src 'self'" in asked.headers["Content-Security-Policy"]
+    assert 'id="key"' in asked.text
+    assert job_id not in asked.text
+    assert "steps" not in asked.text
+    assert Page(asked.text).styled == []
+    for name in re.findall(r'(?:src|href)="(/static/[^"]*)"', asked.text):
+        assert service.client.get(name).status_code == 200, name
+    refused = service.client.get(path)
+    assert (refused.status_code, refused.json["error"]["code"]) == (401, "unauthorized")
+    assert "text/html" in service.client.get(path, headers=HTML | key).content_type

@@ -6,7 +6,8 @@ const form = document.getElementById("key");
 /** Like fetch, with the key; an answer of 401 shows the field for it. */
 export async function authorized(url, options = {}) {
   const key = sessionStorage.getItem(NAME);
-  const response = await fetch(url, key ? { ...options, headers: { Authorization: `Bearer ${key}` } } : options);
+  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+  const response = await fetch(url, { ...options, headers });
   form.hidden = form.hidden && response.status !== 401;
   return response;
 }
