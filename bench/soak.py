@@ -9,7 +9,8 @@ accepted, so the account is exact. With `everysec` a killed Redis may forget the
 what its owner chose to lose.
 
 A dead worker is started again by this program, and its batch is left to the lease: a supervisor that buries it
-(`--workers N`) is faster, and would hide how long the lease takes.
+(`--workers N`) is faster, and would hide how long the lease takes. Told to end, by Ctrl-C or SIGTERM, it ends all that
+it has started, at once.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import redis
@@ -48,6 +50,27 @@ REDIS_EVERY = 60.0
 QUEUE = "image_queue"
 
 
+class Stop:
+    """Ctrl-C and its like, heard between two steps only.
+
+    An exception at any line would now and then leave a process behind that was started and is in no list yet, or
+    break off the ending of the others.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
+
+    def check(self) -> None:
+        """Raises SystemExit when a signal has come."""
+        if self._number:
+            raise SystemExit(128 + self._number)
+
+
 class Workers:
     """Four places, each filled again as soon as its process has ended, as a supervisor would."""
 
@@ -55,7 +78,11 @@ class Workers:
         self._system, self._queue, self._tally, self._faults = system, queue, tally, faults
         self._killed_at: dict[int, float] = {}
         self.exits: Counter[str] = Counter()
-        self.places = [self._start(place) for place in range(WORKERS)]
+        self.places: list[Script] = []
+
+    def start(self) -> None:
+        for place in range(WORKERS):
+            self.places.append(self._start(place))
 
     def _start(self, place: int) -> Script:
         log = self._system.directory / f"worker-{place}.log"
@@ -88,12 +115,17 @@ class Workers:
         return [id_of(document) for document in documents]
 
     def stop(self) -> None:
+        self.end(range(len(self.places)), signal.SIGTERM)
         for script in self.places:
             script.stop()
 
+    def kill(self) -> None:
+        for script in self.places:
+            script.kill()
 
-def play(chosen: argparse.Namespace, workers: Workers, server: RedisServer) -> Counter[str]:
-    """The disasters, until the time is over; returns how many there were of each kind."""
+
+def play(chosen: argparse.Namespace, workers: Workers, server: RedisServer, check: Callable[[], None]) -> Counter[str]:
+    """The disasters, until the time is over; returns how many there were of each kind. check: see Stop."""
     played: Counter[str] = Counter()
     started = time.monotonic()
     next_kill, next_restart = chosen.kill_every, min(REDIS_EVERY, chosen.seconds / 2)
@@ -112,42 +144,53 @@ def play(chosen: argparse.Namespace, workers: Workers, server: RedisServer) -> C
             next_restart += REDIS_EVERY
         workers.look_after()
         time.sleep(0.05)
+        check()
     return played
 
 
-def soak(chosen: argparse.Namespace, directory: Path) -> dict[str, Any]:
+def soak(chosen: argparse.Namespace, directory: Path, check: Callable[[], None]) -> dict[str, Any]:
     weights = os.environ.get("MODEL_WEIGHTS", "imagenet")
     model = models.load(
         chosen.model, weights=weights, labels="imagenet", size=(224, 224), preprocessing="auto", threads=2
     )
     gallery = open_gallery(model)
+    check()
     found = binaries()
-    binary = found.get("system") or found["embedded"]
-    server = RedisServer(binary, appendonly="yes", appendfsync="always").start()
-    system = System(
-        server.url,
-        directory,
-        MODEL=chosen.model,
-        MODEL_WEIGHTS=weights,
-        MODEL_THREADS=1,
-        LEASE_SECONDS=LEASE,
-        REQUEST_TIMEOUT=60,
-        LOG_LEVEL="warning",
-        **({"KERAS_HOME": os.environ["KERAS_HOME"]} if "KERAS_HOME" in os.environ else {}),
-    )
-    faults = f"kill={gallery.killer.index} raise={gallery.raiser.index}"
-    if chosen.model == "null":
-        # As long as a real model takes, so that a worker that is killed has something in hand.
-        faults += " slow=0.05"
     tally = Tally()
-    queue = JobQueue(server.client(), QUEUE)
-    workers = Workers(system, queue, tally, faults)
-    heard = Publications(server.client, QUEUE)
-    try:
+    with ExitStack() as started:
+        server = RedisServer(found.get("system") or found["embedded"], appendonly="yes", appendfsync="always")
+        started.callback(server.remove)
+        server.start()
+        system = System(
+            server.url,
+            directory,
+            MODEL=chosen.model,
+            MODEL_WEIGHTS=weights,
+            MODEL_THREADS=1,
+            LEASE_SECONDS=LEASE,
+            REQUEST_TIMEOUT=60,
+            LOG_LEVEL="warning",
+            **({"KERAS_HOME": os.environ["KERAS_HOME"]} if "KERAS_HOME" in os.environ else {}),
+        )
+        started.callback(system.kill)
+        faults = f"kill={gallery.killer.index} raise={gallery.raiser.index}"
+        if chosen.model == "null":
+            # As long as a real model takes, so that a worker that is killed has something in hand.
+            faults += " slow=0.05"
+        queue = JobQueue(server.client(), QUEUE)
+        workers = Workers(system, queue, tally, faults)
+        started.callback(workers.kill)
+        workers.start()
+        heard = Publications(server.client, QUEUE)
         for _ in range(WEBS):
             system.web(wait=False)
+
+        def is_ready(url: str) -> bool:
+            check()
+            return system.is_ready(url)
+
         for url in system.urls:
-            eventually(partial(system.is_ready, url), 180, f"{url}/readyz")
+            eventually(lambda url=url: is_ready(url), 180, f"{url}/readyz")
         crowd = Crowd(
             system.urls,
             gallery,
@@ -157,23 +200,23 @@ def soak(chosen: argparse.Namespace, directory: Path) -> dict[str, Any]:
             poison=chosen.poison,
             killing=chosen.killing,
         )
-        played = play(chosen, workers, server)
+        played = play(chosen, workers, server, check)
         # What was sent in time is waited for, and the dead are still replaced meanwhile.
-        waiting = threading.Thread(target=crowd.join)
+        waiting = threading.Thread(target=crowd.join, daemon=True)
         waiting.start()
         while waiting.is_alive():
             workers.look_after()
             waiting.join(timeout=0.05)
+            check()
         end = time.monotonic() + RECOVERY + PATIENCE
         while any((left := left_behind(queue)).values()) and time.monotonic() < end:
             workers.look_after()
             time.sleep(0.2)
+            check()
         web_deaths = sum(not web.is_running for web in system.webs)
-    finally:
         workers.stop()
         system.stop()
         twice = set(heard.stop()) | set(tally.answered_again)
-        server.remove()
     recoveries = tally.recoveries()
     return {
         "model": chosen.model,
@@ -212,10 +255,9 @@ def main() -> None:
     is_null = chosen.model == "null"
     chosen.rate = chosen.rate or (45.0 if is_null else 12.0)
     chosen.kill_every = chosen.kill_every or (10.0 if is_null else 60.0)
-    # Told to end, it ends what it has started, too.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    stop = Stop()
     directory = Path(tempfile.mkdtemp(prefix="imagequeue-soak-"))
-    report = soak(chosen, directory)
+    report = soak(chosen, directory, stop.check)
     report["broken"] = broken = broken_promises(report)
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     chosen.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -114,8 +114,7 @@ class Script:
             try:
                 self.wait(15)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.wait()
+                self.kill()
 
 
 class System:
