@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
 # How often a start that takes long says that it goes on.
 STILL_SECONDS = 10.0
+# What all workers must have alike.
+ALIKE = ("IMAGE_QUEUE", "IMAGE_SIZE", "MODEL", "MODEL_WEIGHTS", "MODEL_LABELS", "MODEL_PREPROCESSING")
 
 BANNER = """
 ################################################################################
@@ -129,20 +132,36 @@ def is_ready(address: str) -> bool:
         return False
 
 
-def announce(address: str, redis_url: str, *, needs_key: bool = False) -> None:
+def worker_line(redis_url: str, environment: Mapping[str, str]) -> str:
+    """The command that starts one more worker in another terminal; with a second line where that is not all.
+
+    environment: what was given to this process, and what it gave its own worker beyond that; a file .env is read by
+    every process.
+    """
+    given = {name: environment[name] for name in ALIKE if environment.get(name)}
+    hint = ""
+    if without_secrets(redis_url) == redis_url:
+        given = {"REDIS_URL": redis_url} | given
+    elif environment.get("REDIS_URL"):
+        hint = "\n                    (export REDIS_URL there first; it may hold a password, so it is not shown here)"
+    words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
+    return " ".join([*words, ".venv/bin/python run_model_server.py"]) + hint
+
+
+def announce(address: str, one_more_worker: str, *, needs_key: bool = False) -> None:
     key = "-H 'X-API-Key: YOUR-KEY' " if needs_key else ""
     line = "─" * 78
     say(
         f"\n{line}\n  Ready at {address}\n\n"
         f"  curl {key}-F image=@samples/crossword.png {address}/predict\n"
         f"  .venv/bin/python simple_request.py --url {address} your-photo.jpg\n\n"
-        f"  One more worker:  REDIS_URL={without_secrets(redis_url)} .venv/bin/python run_model_server.py\n"
+        f"  One more worker:  {one_more_worker}\n"
         f"  Ctrl-C ends everything.\n{line}\n"
     )
 
 
 def look_after(
-    address: str, redis_url: str, server: LocalRedis | None, is_over: threading.Event, *, needs_key: bool
+    address: str, one_more_worker: str, server: LocalRedis | None, is_over: threading.Event, *, needs_key: bool
 ) -> None:
     """Say when the first request can be sent; end everything if the Redis that was started here ends."""
     say("[3/3] Starting a worker and the web server; a model takes some ten seconds to load and to warm up …")
@@ -150,7 +169,7 @@ def look_after(
     while not is_over.wait(0.3):
         waited = time.monotonic() - started
         if not is_announced and is_ready(address):
-            announce(address, redis_url, needs_key=needs_key)
+            announce(address, one_more_worker, needs_key=needs_key)
             is_announced = True
         elif not is_announced and waited - told >= STILL_SECONDS:
             told = waited
@@ -163,13 +182,10 @@ def look_after(
 
 def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
     port = settings.web_port or free_port()
-    environment = {
-        **os.environ,
-        "REDIS_URL": redis_url,
-        "WEB_PORT": str(port),
-        "MODEL_WEIGHTS": weights_or_random(settings),
-        "PYTHONUNBUFFERED": "1",
-    }
+    given = dict(os.environ)
+    if (weights := weights_or_random(settings)) != settings.model_weights:
+        given["MODEL_WEIGHTS"] = weights
+    environment = {**given, "REDIS_URL": redis_url, "WEB_PORT": str(port), "PYTHONUNBUFFERED": "1"}
     manager = Manager()
     for name, script in (("worker", "run_model_server.py --workers 1"), ("web", "run_web_server.py")):
         command = f"exec {shlex.quote(sys.executable)} {script}"
@@ -182,7 +198,7 @@ def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
     starter = threading.Timer(
         0.5,
         look_after,
-        args=(f"http://{host}:{port}", redis_url, server, is_over),
+        args=(f"http://{host}:{port}", worker_line(redis_url, given), server, is_over),
         kwargs={"needs_key": bool(settings.api_keys)},
     )
     starter.daemon = True

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from scripts.serve import start_redis, use_named_redis
+from scripts import serve as serve_module
+from scripts.serve import start_redis, use_named_redis, worker_line
+from settings import Settings
 from tests.support.load import null_label
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import ROOT, eventually, is_alive
@@ -78,6 +80,81 @@ def test_it_says_when_it_is_ready_with_a_curl_line_that_works(serve: Serve) -> N
     (curl,) = [line.strip() for line in serve.output.splitlines() if line.strip().startswith("curl ")]
     answer = subprocess.run(curl.split(), cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert null_label(SAMPLE.read_bytes()) in answer
+
+
+def test_the_line_for_one_more_worker_starts_one(serve: Serve, redis_server: RedisServer) -> None:
+    serve.wait_until_ready()
+    (line,) = [line for line in serve.output.splitlines() if "One more worker:" in line]
+    command = line.split(":", 1)[1].strip().replace(".venv/bin/python", sys.executable)
+    assert "MODEL=null" in command
+    client = redis_server.client()
+    environment = {name: value for name, value in os.environ.items() if name not in ("MODEL", "REDIS_URL")}
+    worker = subprocess.Popen(["sh", "-c", f"exec env {command}"], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: client.zcard("{image_queue}:workers") == 2, 30, "a second worker")
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "line"),
+    [
+        (
+            "redis://127.0.0.1:6379/0",
+            {"MODEL_WEIGHTS": "random"},
+            "REDIS_URL=redis://127.0.0.1:6379/0 MODEL_WEIGHTS=random ",
+        ),
+        ("redis://127.0.0.1/0", {"MODEL": "my model.keras"}, "REDIS_URL=redis://127.0.0.1/0 MODEL='my model.keras' "),
+        # In .env, which the worker reads itself.
+        ("redis://ann:hunter2@127.0.0.1/0", {}, ""),
+    ],
+)
+def test_the_line_has_what_the_worker_needs_and_its_terminal_lacks(
+    url: str, environment: dict[str, str], line: str
+) -> None:
+    assert worker_line(url, environment) == f"{line}.venv/bin/python run_model_server.py"
+
+
+@pytest.mark.parametrize("secret", ["redis://:hunter2@127.0.0.1/0", "rediss://127.0.0.1/0?password=hunter2"])
+def test_the_line_shows_no_password_and_says_what_to_do_about_it(secret: str) -> None:
+    line = worker_line(secret, {"REDIS_URL": secret})
+    assert "hunter2" not in line
+    assert "export REDIS_URL" in line
+
+
+def test_after_the_fall_to_random_weights_one_more_worker_gets_them_too(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> None:
+    lines: list[str] = []
+    given: list[dict[str, str]] = []
+
+    class Timer:
+        daemon = False
+
+        def __init__(self, seconds: float, call: object, args: tuple[str, ...], kwargs: dict[str, bool]) -> None:
+            lines.append(args[1])
+
+        def start(self) -> None: ...
+
+        cancel = start
+
+    class Manager:
+        returncode = 0
+
+        def add_process(self, name: str, command: str, env: dict[str, str], cwd: str) -> None:
+            given.append(env)
+
+        def loop(self) -> None: ...
+
+    monkeypatch.setattr(serve_module, "weights_or_random", lambda settings: "random")
+    monkeypatch.setattr(serve_module, "Manager", Manager)
+    monkeypatch.setattr(serve_module.threading, "Timer", Timer)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    assert serve_module.serve(Settings.load({}, Path("/nonexistent")), redis_server.url, None) == 0
+    assert f"REDIS_URL={redis_server.url} " in lines[0]
+    assert "MODEL_WEIGHTS=random" in lines[0]
+    assert {env["MODEL_WEIGHTS"] for env in given} == {"random"}
 
 
 def test_ctrl_c_ends_all_of_it_and_nothing_is_left_running(serve: Serve) -> None:
