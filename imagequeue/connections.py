@@ -1,8 +1,8 @@
 """The Redis clients, every option pinned, because each default has been somebody's outage.
 
 How many connections a process opens depends on what the process is, never on how many requests it serves:
-the pool is bounded and a thread waits for its turn. A web process holds POOL_SIZE + 2 (the subscription, the traces), a
-worker three: commands, doorbell, heartbeat.
+the pool is bounded and a thread waits for its turn. A web process holds POOL_SIZE + 2 (the subscription, the traces),
+with RATE_LIMIT two more; a worker three: commands, doorbell, heartbeat. With LOG_REDIS each process has one more.
 """
 
 from __future__ import annotations

