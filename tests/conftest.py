@@ -5,6 +5,7 @@ No test talks to port 6379. In CI a missing Redis is an error; elsewhere the tes
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import redis
 from hypothesis import Phase, settings
 
 from tests.support.fakeserver import FakeServer
+from tests.support.logs import Terminal
 from tests.support.redisserver import RedisServer, binaries
 from tests.support.system import IMAGES, WEIGHTS, System
 
@@ -107,3 +109,19 @@ def photographs() -> Path:
     if not IMAGES.is_dir() or not WEIGHTS.is_file():
         pytest.skip(f"no photographs and weights in {IMAGES.parent.name}/ beside the project")
     return IMAGES
+
+
+@pytest.fixture
+def terminal(capfd: pytest.CaptureFixture[str]) -> Iterator[Terminal]:
+    """Standard error; whatever the test configured is undone."""
+    root = logging.getLogger()
+    loggers = [logging.getLogger(name) for name in ("", "imagequeue", "gunicorn.error")]
+    levels, handlers, raises = [each.level for each in loggers], root.handlers[:], logging.raiseExceptions
+    yield Terminal(capfd)
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    for each, level in zip(loggers, levels, strict=True):
+        each.setLevel(level)
+    logging.raiseExceptions = raises
+    logging.captureWarnings(False)

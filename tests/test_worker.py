@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import redis
 
-from imagequeue import worker as worker_module
-from imagequeue.connections import connect
-from imagequeue.doorbell import Doorbell
 from imagequeue.errors import JobFailed
-from imagequeue.job import Job, Result, new_id
+from imagequeue.job import Job, new_id
 from imagequeue.jobqueue import JobQueue
-from imagequeue.lease import Lease
-from imagequeue.model import Model, load, null_class
-from imagequeue.worker import Worker
+from imagequeue.model import Model, null_class
 from tests.support.jobs import end_lease, ids_in, reap
 from tests.support.redisserver import RedisServer
+from tests.support.runningworker import Running, job, null_model, results, send
 from tests.support.system import eventually
-
-SIZE = (8, 8)
-
-
-def job(number: int) -> Job:
-    return Job(pixels=bytes([number]) * (SIZE[0] * SIZE[1] * 3))
-
-
-def null_model() -> Model:
-    return load("null", weights="random", labels="imagenet", size=SIZE, preprocessing="auto", threads=1)
-
-
-class Running:
-    """A worker in a thread, and what it looks at."""
-
-    def __init__(
-        self, url: str, model: Model, lease_seconds: float, at: Callable[[str], None], bell_seconds: float = 0.1
-    ) -> None:
-        self.exits: list[int] = []
-        self.queue = JobQueue(connect(url, name="worker:commands"))
-        bell = Doorbell(connect(url, name="worker:bell", answer_seconds=5, repeats=0), self.queue, seconds=bell_seconds)
-        heart = JobQueue(connect(url, name="worker:heartbeat"))
-        self.lease = Lease(heart, seconds=lease_seconds, facts={"host": "test"}, exit_process=self.exits.append)
-        self.worker = Worker(self.queue, bell, self.lease, model, max_batch=8, max_crashes=2, reap_interval=0.1, at=at)
-        self.thread = threading.Thread(target=self.worker.run)
-        self.thread.start()
-        eventually(lambda: not self.lease.is_fenced)
-
-    def stop(self) -> None:
-        self.worker.drain()
-        self.thread.join(timeout=20)
-        assert not self.thread.is_alive()
 
 
 @pytest.fixture
@@ -75,16 +37,6 @@ def start(each_redis: RedisServer, client: redis.Redis) -> Iterator[Callable[...
 @pytest.fixture
 def queue(client: redis.Redis) -> JobQueue:
     return JobQueue(client)
-
-
-def send(queue: JobQueue, *jobs: Job) -> None:
-    for one in jobs:
-        queue.enqueue(one, timeout=60, max_length=1000, needs_worker=False)
-
-
-def results(queue: JobQueue, *jobs: Job) -> list[Result]:
-    eventually(lambda: all(envelope for envelope, _ in queue.look_up([one.id for one in jobs])))
-    return [Result.decode(envelope) for envelope, _ in queue.look_up([one.id for one in jobs]) if envelope]
 
 
 def test_every_job_gets_the_models_answer(queue: JobQueue, start: Callable[..., Running]) -> None:
@@ -222,96 +174,6 @@ def test_suspects_left_by_a_dead_worker_are_found_without_a_bell(
     start()
     assert results(queue, one)[0].error is None
     assert queue.stats()["crashes"] == 1
-
-
-def test_results_wait_for_a_redis_that_is_away(make_redis: Callable[..., RedisServer]) -> None:
-    server = make_redis(appendonly="yes")
-    queue = JobQueue(server.client())
-    entered, go_on = threading.Event(), threading.Event()
-
-    def at(point: str) -> None:
-        if point == "predicted" and not entered.is_set():
-            entered.set()
-            go_on.wait(20)
-
-    running = Running(server.url, null_model(), 5.0, at)
-    try:
-        one = job(1)
-        send(queue, one)
-        assert entered.wait(20)
-        server.stop()
-        go_on.set()
-        server.start()
-        assert results(JobQueue(server.client()), one)[0].error is None
-    finally:
-        running.stop()
-
-
-def test_a_drain_while_redis_has_long_been_away_still_waits_for_it(
-    make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = make_redis(appendonly="yes")
-    queue = JobQueue(server.client())
-    predicted, go_on, hours, pauses = threading.Event(), threading.Event(), [0.0], [0]
-
-    def at(point: str) -> None:
-        if point == "predicted" and not predicted.is_set():
-            predicted.set()
-            go_on.wait(20)
-
-    def sleep(seconds: float) -> None:
-        pauses[0] += 1
-        time.sleep(seconds)
-
-    def monotonic() -> float:
-        return time.monotonic() + hours[0] * 3600
-
-    clock = SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter, sleep=sleep)
-    monkeypatch.setattr(worker_module, "time", clock)
-    running = Running(server.url, null_model(), 5.0, at)
-    try:
-        one = job(1)
-        send(queue, one)
-        assert predicted.wait(20)
-        server.stop()
-        go_on.set()
-        eventually(lambda: pauses[0] > 0)
-        hours[0] += 1
-        running.worker.drain()
-        so_far = pauses[0]
-        eventually(lambda: pauses[0] >= so_far + 2)
-        server.start()
-        assert results(JobQueue(server.client()), one)[0].error is None
-    finally:
-        running.stop()
-
-
-def test_a_job_that_a_broken_bell_moves_unheard_is_computed(redis_server: RedisServer) -> None:
-    client = redis_server.client()
-    queue = JobQueue(client)
-    # As long as the worker's own bell is waited for, there is the time to enqueue.
-    running = Running(redis_server.url, null_model(), 30.0, lambda point: None, bell_seconds=2.0)
-    try:
-
-        def waiting() -> list[str]:
-            return [one["id"] for one in client.client_list() if one["cmd"] == "blmove"]
-
-        eventually(lambda: len(waiting()) == 1)
-        (bell,) = waiting()
-        # What Redis holds of a BLMOVE whose other end has gone without a word: first in line, and heard by nobody.
-        zombie = redis_server.client()
-        processing = queue.key(f"processing:{running.lease.worker_id}")
-        unheard = threading.Thread(target=lambda: zombie.blmove(queue.name, processing, 60, "LEFT", "RIGHT"))
-        unheard.start()
-        eventually(lambda: len(waiting()) == 2)
-        client.client_kill_filter(_id=bell)
-        eventually(lambda: len(waiting()) == 2 and bell not in waiting())
-        one = job(1)
-        send(queue, one)
-        unheard.join()
-        assert results(queue, one)[0].error is None
-    finally:
-        running.stop()
 
 
 def test_ids_are_never_used_twice() -> None:

@@ -1,0 +1,154 @@
+"""The protocol's tensors, in JSON and in bytes: what is read and written, and what does not add up."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+
+import pytest
+
+from imagequeue.model import NULL_CLASSES
+from tests.support.inprocess import SIZE, Service
+from tests.support.load import null_label
+from tests.support.openinference import MODEL, best_of, changed, class_of, element, in_bytes, in_json, infer, split
+from tests.support.pictures import picture
+
+
+@pytest.mark.parametrize("shape", [[2], [2, 1], [1, 2]])
+def test_rows_may_be_nested_and_a_batch_have_a_dimension_of_its_own(service: Service, shape: list[int]) -> None:
+    document = in_json(1, 2)
+    (tensor,) = document["inputs"]
+    tensor |= {"shape": shape, "data": [[text] for text in tensor["data"]]}
+    assert best_of(infer(service, document).json["outputs"][0]["data"]) == [class_of(1), class_of(2)]
+
+
+def test_bytes_in_and_bytes_out(service: Service) -> None:
+    response = infer(service, *in_bytes(1, 2, 3, parameters={"binary_data_output": True}))
+    assert response.status_code == 200, response.json
+    header, content = split(response)
+    (output,) = header["outputs"]
+    assert "data" not in output
+    assert output["shape"] == [3, NULL_CLASSES]
+    assert output["parameters"]["binary_data_size"] == len(content) == 4 * 3 * NULL_CLASSES
+    probabilities = list(struct.unpack(f"<{3 * NULL_CLASSES}f", content))
+    assert best_of(probabilities) == [class_of(number) for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_this", "is_binary"),
+    [(None, None, False), (True, None, True), (True, False, False), (False, True, True), (None, True, True)],
+)
+def test_an_outputs_own_word_on_bytes_goes_before_the_requests(
+    service: Service, of_all: bool | None, of_this: bool | None, is_binary: bool
+) -> None:
+    parameters = {} if of_this is None else {"binary_data": of_this}
+    document = in_json(1, outputs=[{"name": "probabilities", "parameters": parameters}])
+    if of_all is not None:
+        document["parameters"] = {"binary_data_output": of_all}
+    response = infer(service, document)
+    assert ("Inference-Header-Content-Length" in response.headers) == is_binary
+
+
+def test_classification_is_text_best_first(service: Service) -> None:
+    outputs = [{"name": "probabilities", "parameters": {"classification": 3}}]
+    (output,) = infer(service, in_json(1, 2, outputs=outputs)).json["outputs"]
+    assert (output["datatype"], output["shape"]) == ("BYTES", [2, 3])
+    for number, text in ((1, output["data"][0]), (2, output["data"][3])):
+        assert text == f"1.000000:{class_of(number)}:{null_label(picture(number), SIZE)}"
+
+
+def test_classification_in_bytes_has_a_length_before_each_text(service: Service) -> None:
+    outputs = [{"name": "probabilities", "parameters": {"classification": 1, "binary_data": True}}]
+    header, content = split(infer(service, in_json(1, 2, outputs=outputs)))
+    texts = [f"1.000000:{class_of(n)}:{null_label(picture(n), SIZE)}".encode() for n in (1, 2)]
+    assert content == b"".join(map(element, texts))
+    assert header["outputs"][0]["shape"] == [2, 1]
+
+
+def test_more_classes_than_there_are_are_all_of_them(service: Service) -> None:
+    outputs = [{"name": "probabilities", "parameters": {"classification": 5000}}]
+    assert infer(service, in_json(1, outputs=outputs)).json["outputs"][0]["shape"] == [1, NULL_CLASSES]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "no object",
+        {},
+        {"inputs": []},
+        {"inputs": "x"},
+        {"inputs": [5]},
+        {"inputs": in_json(1)["inputs"] * 2},
+        changed(name="other"),
+        changed(datatype="FP32"),
+        changed(shape=[2]),
+        changed(shape=[0], data=[]),
+        changed(shape=[]),
+        changed(shape="1"),
+        changed(shape=[-1]),
+        changed(shape=[True]),
+        changed(data=None),
+        changed(data=[5]),
+        changed(data=["?"]),
+        changed(parameters=5),
+        changed(parameters={"shared_memory_region": "x"}),
+        changed(parameters={"binary_data_size": 10}),
+        in_json(1, id=5),
+        in_json(1, outputs=[{"name": "other"}]),
+        in_json(1, outputs=[5]),
+        in_json(1, outputs={"name": "probabilities"}),
+        in_json(1, outputs=[{"name": "probabilities"}] * 2),
+        in_json(1, outputs=[{"name": "probabilities", "parameters": {"classification": -1}}]),
+        in_json(1, outputs=[{"name": "probabilities", "parameters": {"classification": "3"}}]),
+        in_json(1, parameters=[]),
+        changed(data=[base64.b64encode(b"no image").decode()]),
+    ],
+)
+def test_what_is_no_request_is_refused_with_a_sentence(service: Service, document: object) -> None:
+    response = infer(service, document)
+    assert response.status_code == 400, response.json
+    assert set(response.json) == {"error"}
+    assert len(response.json["error"]) > 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "content", "size"),
+    [
+        ([1], element(b"x")[:-1], None),
+        ([1], b"\x01\x00", None),
+        ([1], element(b"x") + b"\x00", None),
+        ([1], b"\xff\xff\xff\xff", None),
+        ([2], element(b"x"), None),
+        ([1], element(b"x"), 4),
+        ([1], element(b"x"), "5"),
+        ([1], b"", None),
+    ],
+)
+def test_bytes_that_do_not_add_up_are_refused(service: Service, shape: list[int], content: bytes, size: object) -> None:
+    parameters = {"binary_data_size": len(content) if size is None else size}
+    tensor = {"name": "image", "datatype": "BYTES", "shape": shape, "parameters": parameters}
+    response = infer(service, {"inputs": [tensor]}, content)
+    assert (response.status_code, set(response.json)) == (400, {"error"})
+
+
+def test_bytes_that_no_input_owns_are_refused(service: Service) -> None:
+    assert infer(service, in_json(1), b"more").status_code == 400
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "999999999", "9" * 30, "²"])
+def test_a_wrong_length_of_the_header_is_refused(service: Service, length: str) -> None:
+    body, headers = json.dumps(in_json(1)), {"Inference-Header-Content-Length": length}
+    response = service.client.post(f"{MODEL}/infer", data=body, headers=headers)
+    assert (response.status_code, set(response.json)) == (400, {"error"})
+
+
+def test_more_images_than_are_taken_at_once_are_refused(service: Service) -> None:
+    response = infer(service, changed(shape=[129]))
+    assert (response.status_code, set(response.json)) == (413, {"error"})
+
+
+@pytest.mark.parametrize("shape", [[10**4000, 10**4000], [10**4299] * 200, [1] * 9, [2**31 + 1]])
+def test_a_shape_that_takes_minutes_to_multiply_is_refused_unmultiplied(service: Service, shape: list[int]) -> None:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": shape, "data": ["AA=="]}
+    assert infer(service, {"inputs": [tensor]}).status_code == 400
