@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.support.load import null_label
 from tests.support.pictures import picture
+from tests.support.system import eventually
 
 
 def words(label: str) -> str:
@@ -69,7 +70,7 @@ def expect_answer(page: Page, file: Path) -> Locator:
 def expect_problem(page: Page, name: str, sentence: str) -> Locator:
     found = card(page, name)
     expect(found.locator(".problem")).to_contain_text(sentence)
-    expect(page.locator("#said")).to_contain_text(sentence)
+    eventually(lambda: sentence in " ".join(page.evaluate("heard")), what=f"said aloud: {sentence}")
     return found
 
 

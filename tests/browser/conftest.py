@@ -24,6 +24,15 @@ FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", ROOT / "tests" / "browser" / "screenshots"))
 PHONE: dict[str, Any] = {"viewport": {"width": 375, "height": 740}, "is_mobile": True, "has_touch": True}
 
+# Keeps all that the page says aloud; each word of it stands there only until the next.
+HEAR = """
+addEventListener("DOMContentLoaded", () => {
+  window.heard = [];
+  const said = document.getElementById("said");
+  if (said) new MutationObserver(() => heard.push(said.textContent)).observe(said, { childList: true });
+});
+"""
+
 
 def serious_faults(page: Page) -> list[str]:
     """What axe finds that keeps somebody out."""
@@ -67,6 +76,7 @@ class Visitor:
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.url = url
         self.context = context
+        context.add_init_script(HEAR)
         self.page: Page = context.new_page()
         # Statuses that the test provokes: Chromium writes each answer of 4xx and 5xx to the console.
         self.expected: set[int | str] = set()
