@@ -60,7 +60,7 @@ def test_where_a_key_is_asked_for_the_link_uses_the_one_that_was_typed_and_a_str
     visit: Visit, system: System, tmp_path: Path
 ) -> None:
     key = "sesame-open-now-please"
-    locked = system.web(API_KEYS=f"ann:{key}")
+    system.web(API_KEYS=f"ann:{key}")
     url = system.urls[-1]
     visitor, stranger = visit(), visit()
     visitor.expected = stranger.expected = {401, 404}
@@ -88,4 +88,3 @@ def test_where_a_key_is_asked_for_the_link_uses_the_one_that_was_typed_and_a_str
     stranger.open(path.replace(path[6:12], "000000"), url)
     expect(page.locator("#problem")).to_contain_text("There is no trace of this job")
     assert serious_faults(page) == []
-    locked.stop()

@@ -158,7 +158,7 @@ def test_a_head_that_trickles_has_its_time_whoever_is_silent_beside_it(
     with connect(system) as trickling:
         trickle(trickling, pace.HEAD_SECONDS / 10)
         with connect(system) as silent:
-            # The later one has a byte of the earlier one behind it.
+            # With each byte it goes behind the silent one, in the order in which heads were looked at last.
             with pytest.raises((BrokenPipeError, ConnectionResetError)):
                 trickle(trickling, 20)
             silent.setblocking(False)
