@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import FileIO, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -192,12 +193,19 @@ def _content(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
 
 def _timestamp(seconds: float) -> str:
     """UTC, to the millisecond."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+    whole = int(seconds)
+    return f"{_second(whole)}.{int(seconds * 1000) - whole * 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _value(value: object) -> str:
     text = str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+    # Ids are told at once from what needs a closer look.
+    return text if text.isalnum() or _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def _text(content: dict[str, object], is_coloured: bool) -> str:

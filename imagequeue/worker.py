@@ -56,7 +56,7 @@ class Worker:
         """max_batch: jobs claimed together. max_crashes: see reap.lua. reap_interval: seconds.
 
         at: called with the name of each point of the loop that it passes; tests end the process there.
-        on_batch: called with each batch that was computed, before its results are stored.
+        on_batch: called with each batch whose results are stored.
         """
         self._queue = queue
         self._doorbell = doorbell
@@ -101,20 +101,28 @@ class Worker:
         self._leave()
 
     def _serve_while_there_is_work(self) -> None:
-        batch = self._claim()
-        while batch and not self._draining.is_set():
-            self._at("claimed")
-            batch.start(self._model_thread)
+        batch = self._begun(self._claim())
+        while batch:
             following = self._claim_ahead(batch)
             outcomes = batch.outcomes(self._lease.tick)
             self._at("predicted")
-            self._on_batch(outcomes)
             completed = self._complete(batch.token, outcomes)
             self._at("completed")
+            # The model goes on before the books are kept; but not before the results are home, for it might die.
+            following = self._begun(following)
+            self._account_for(outcomes, completed)
             self._lease.tick()
             self._reap()
-            is_more = completed.waiting or self._suspects or self._may_hold_more
-            batch = following or (self._claim() if is_more else None)
+            is_more = completed is None or completed.waiting or self._suspects or self._may_hold_more
+            batch = following or (self._begun(self._claim()) if is_more else None)
+
+    def _begun(self, batch: Batch | None) -> Batch | None:
+        """The batch, with the model at it; None where there is none, or no time for it: a drain hands it back."""
+        if batch is None or self._draining.is_set():
+            return None
+        self._at("claimed")
+        batch.start(self._model_thread)
+        return batch
 
     def _claim(self, held: int = 0) -> Batch | None:
         """The next batch, ready to be computed. held: jobs in hand that are not completed."""
@@ -172,8 +180,8 @@ class Worker:
             warn("reaped", workers=reaped.workers, jobs=reaped.jobs, convicted=reaped.convicted)
         return reaped.suspects
 
-    def _complete(self, token: str, outcomes: Sequence[Outcome]) -> Completed:
-        """Bring the batch's results home."""
+    def _complete(self, token: str, outcomes: Sequence[Outcome]) -> Completed | None:
+        """Bring the batch's results home; None where that told nothing of the queue."""
         worker_id = self._lease.worker_id
         # First, so that those that are left are what the processing list begins with.
         for outcome in outcomes:
@@ -181,16 +189,18 @@ class Worker:
                 job = outcome.job
                 self._insist(self._queue.fail, worker_id, job.id, job.reply_to, outcome.result, outcome.reason)
         good = [(o.job, o.result) for o in outcomes if not o.reason]
-        completed = self._insist(self._queue.complete, worker_id, token, good) if good else None
-        for job, result in good:
-            log("completed", job=job.id, inference_ms=result.facts["inference_ms"])
-        if completed is None:
-            # Nothing is known of the queue: look.
-            return Completed(stored=0, waiting=1, suspects=0)
-        self._suspects = completed.suspects
-        if completed.stored < len(good):
+        return self._insist(self._queue.complete, worker_id, token, good) if good else None
+
+    def _account_for(self, outcomes: Sequence[Outcome], completed: Completed | None) -> None:
+        """The books of a batch whose results are stored."""
+        if completed:
+            self._suspects = completed.suspects
+        self._on_batch(outcomes)
+        good = [outcome.result for outcome in outcomes if not outcome.reason]
+        for result in good:
+            log("completed", job=result.id, inference_ms=result.facts["inference_ms"])
+        if completed and completed.stored < len(good):
             log("late", batch=len(good), stored=completed.stored)
-        return completed
 
     def _insist(self, call: Callable[..., Answer], *args: object) -> Answer | None:
         """Bring computed results home, however long Redis is away: the work is done, and a repeat is safe."""
