@@ -38,7 +38,7 @@ class Meter:
         stats = self._client.info("commandstats")
         sent = ("cmdstat_evalsha", "cmdstat_blmove", "cmdstat_mget", "cmdstat_unlink", "cmdstat_ping")
         return Reading(
-            cpu={name: _cpu(pid) for name, pid in self._processes.items()},
+            cpu={name: cpu_seconds(pid) for name, pid in self._processes.items()},
             resident={name: _resident(pid) for name, pid in self._processes.items()},
             # Commands inside scripts are counted by Redis, too; these are only ever sent.
             clients_commands=sum(int(stats[name]["calls"]) for name in sent if name in stats),
@@ -78,7 +78,8 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """What the process has taken of the processors so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 

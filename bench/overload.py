@@ -9,11 +9,10 @@ Exit 1 if a client was not answered.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import http.client
 import json
 import multiprocessing
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -23,6 +22,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.meter import children, cpu_seconds
+from settings import Settings
+from tests.support.burst import Reply, burst
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, binaries
 from tests.support.system import System, eventually
@@ -43,8 +45,21 @@ class Load:
     livez_ms: list[float] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    # Of the processor: what the web processes took of it while the bursts lasted, and what their clients did.
+    server_seconds: float = 0.0
+    client_seconds: float = 0.0
+
+    def add(self, reply: Reply) -> None:
+        if reply.status == 200:
+            self.accepted_ms.append(reply.ms)
+        elif reply.status == 503 and reply.header("Retry-After").isdecimal():
+            self.refused_ms.append(reply.ms)
+            self.retry_after.add(int(reply.header("Retry-After")))
+        else:
+            self.other.append(reply.error or repr(reply.content[:200]))
 
     def row(self) -> dict[str, object]:
+        requests = len(self.accepted_ms) + len(self.refused_ms) + len(self.other)
         return {
             "clients": self.clients,
             "answered": len(self.accepted_ms),
@@ -55,6 +70,8 @@ class Load:
             "livez max ms": round(max(self.livez_ms, default=0.0), 1),
             "answered/s": round(len(self.accepted_ms) / self.seconds, 1),
             "Retry-After s": ", ".join(map(str, sorted(self.retry_after))) or "-",
+            "CPU ms a request": round(self.server_seconds * 1000 / requests, 2),
+            "the client's": round(self.client_seconds * 1000 / requests, 2),
             "anything else": len(self.other),
         }
 
@@ -65,27 +82,17 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def probe(port: int, pipe: Connection) -> None:
-    """Asks /livez until the pipe says stop, and sends the milliseconds of each answer back."""
+    """Says when it is ready, asks /livez until the pipe says stop, and sends the milliseconds of each answer back."""
     found: list[float] = []
+    pipe.send("ready")
     while not pipe.poll(PROBE_PAUSE):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         started = time.perf_counter()
-        connection.request("GET", "/livez")
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 200
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
         found.append((time.perf_counter() - started) * 1000)
-        connection.close()
     pipe.send(found)
-
-
-async def burst(port: int, first: int, load: Load) -> None:
-    """Every client one image, at once."""
-    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(load.clients)]
-    requests = [request_for(picture(first + number)) for number in range(load.clients)]
-    started = time.perf_counter()
-    await asyncio.gather(*(ask(*stream, request, load) for stream, request in zip(streams, requests, strict=True)))
-    load.seconds += time.perf_counter() - started
 
 
 def request_for(image: bytes) -> bytes:
@@ -95,41 +102,30 @@ def request_for(image: bytes) -> bytes:
     ) + image
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, load: Load) -> None:
-    started = time.perf_counter()
-    try:
-        writer.write(request)
-        await writer.drain()
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        ms = (time.perf_counter() - started) * 1000
-        status = int(head.split(b" ", 2)[1])
-        if status == 200:
-            load.accepted_ms.append(ms)
-        elif status == 503:
-            load.refused_ms.append(ms)
-            load.retry_after.add(int(head.lower().split(b"retry-after:")[1].split()[0]))
-        else:
-            load.other.append(f"{status} {body[:100]!r}")
-    except (OSError, IndexError, ValueError) as error:
-        load.other.append(repr(error))
-    finally:
-        writer.close()
-
-
 def measure(system: System, loads: Sequence[Load], rounds: int) -> None:
     """Bursts of each size in turn; a size's bursts differ in nothing but what the machine does meanwhile."""
     port = urlsplit(system.url).port
     assert port is not None
     context = multiprocessing.get_context("spawn")
+    servers = children(system.webs[0].pid)
     for number in range(rounds):
         for place, load in enumerate(loads):
+            first = (number * len(loads) + place) * 100_000
+            requests = [request_for(picture(first + n)) for n in range(load.clients)]
             ours, theirs = context.Pipe()
             prober = context.Process(target=probe, args=(port, theirs), daemon=True)
             prober.start()
-            asyncio.run(burst(port, (number * len(loads) + place) * 100_000, load))
+            ours.recv()
+            server_began, client_began, began = sum(map(cpu_seconds, servers)), time.process_time(), time.perf_counter()
+            replies = burst(port, requests)
+            load.seconds += time.perf_counter() - began
+            load.client_seconds += time.process_time() - client_began
+            load.server_seconds += sum(map(cpu_seconds, servers)) - server_began
             ours.send("stop")
             load.livez_ms += ours.recv()
             prober.join()
+            for reply in replies:
+                load.add(reply)
 
 
 def print_table(loads: Sequence[Load]) -> None:
@@ -153,7 +149,14 @@ def main() -> int:
         return 2
     directory = Path(tempfile.mkdtemp(prefix="imagequeue-overload-"))
     server = RedisServer(next(iter(found.values()))).start()
-    system = System(server.url, directory, MAX_QUEUE_LENGTH=chosen.queue, TEST_FAULTS=f"slow={chosen.slow}")
+    processes = Settings().web_processes
+    system = System(
+        server.url,
+        directory,
+        MAX_QUEUE_LENGTH=chosen.queue,
+        TEST_FAULTS=f"slow={chosen.slow}",
+        WEB_PROCESSES=processes,
+    )
     loads = [Load(5 * chosen.queue), Load(10 * chosen.queue)]
     try:
         system.start()
@@ -167,7 +170,8 @@ def main() -> int:
         server.remove()
         shutil.rmtree(directory, ignore_errors=True)
     print(
-        f"MAX_QUEUE_LENGTH={chosen.queue}, a model of {chosen.slow} s an image, {chosen.rounds} bursts of each size\n"
+        f"MAX_QUEUE_LENGTH={chosen.queue}, a model of {chosen.slow} s an image, {chosen.rounds} bursts of each size, "
+        f"{processes} web processes\n"
     )
     print_table(loads)
     print(f"\nThe aim: refused in {AIM_REFUSED_MS} ms (p99), /livez in {AIM_LIVEZ_MS} ms, all others answered.")

@@ -22,6 +22,21 @@ from imagequeue.scripts import Scripts
 MAX_DEAD = 100
 # At most this many seconds are asked of a refused client, however slow the drain.
 MAX_RETRY_AFTER = 60
+# And so many while nothing has been drained yet.
+UNKNOWN_RETRY_AFTER = 5
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How many jobs wait, and how many seconds it takes to drain each of them, as measured lately; 0 if unknown."""
+
+    depth: int
+    seconds_each: float
+
+    def refusal(self) -> QueueFull:
+        """What a client hears for whom that is too much."""
+        wanted = math.ceil(self.depth * self.seconds_each) if self.seconds_each else UNKNOWN_RETRY_AFTER
+        return QueueFull(f"The queue is full: {self.depth} images wait.", max(1, min(MAX_RETRY_AFTER, wanted)))
 
 
 @dataclass(frozen=True)
@@ -92,8 +107,8 @@ class JobQueue:
         max_length: int,
         max_bytes: int = 0,
         needs_worker: bool = True,
-    ) -> int:
-        """Accept `job`, to be answered within `timeout` seconds; returns how many now wait.
+    ) -> Backlog:
+        """Accept `job`, to be answered within `timeout` seconds; returns what waits now.
 
         Raises QueueFull, NoWorkers, RedisDown; after either of the first two the job is certainly not queued.
         """
@@ -107,10 +122,10 @@ class JobQueue:
             self.ttl_ms,
         )
         if word == b"FULL":
-            raise QueueFull(f"The queue is full: {depth} images wait.", _retry_after(depth, drained, drained_ms))
+            raise _backlog(depth, drained, drained_ms).refusal()
         if word == b"NO_WORKERS":
             raise NoWorkers("No worker is alive to classify the image.", retry_after=5)
-        return int(depth)
+        return _backlog(depth, drained, drained_ms)
 
     def look_up(self, ids: Sequence[str]) -> list[tuple[bytes | None, bool]]:
         """For each id its result's envelope, if there is one, and whether the job is known: one round trip."""
@@ -265,9 +280,6 @@ class JobQueue:
         return {field.decode(): float(value) for field, value in stats.items()}
 
 
-def _retry_after(depth: int, drained: bytes, drained_ms: bytes) -> int:
-    """Whole seconds until the queue that is full now will have drained, at the rate measured lately."""
+def _backlog(depth: int, drained: bytes, drained_ms: bytes) -> Backlog:
     jobs, milliseconds = float(drained), float(drained_ms)
-    if jobs <= 0 or milliseconds <= 0:
-        return 5
-    return max(1, min(MAX_RETRY_AFTER, math.ceil(depth * milliseconds / jobs / 1000)))
+    return Backlog(int(depth), milliseconds / jobs / 1000 if jobs > 0 and milliseconds > 0 else 0.0)

@@ -35,14 +35,15 @@ def test_an_accepted_job_waits_as_its_document_in_the_list_named_image_queue(
     client: redis.Redis, queue: JobQueue
 ) -> None:
     job = make_job(7)
-    assert queue.enqueue(job, timeout=5, max_length=10, needs_worker=False) == 1
+    assert queue.enqueue(job, timeout=5, max_length=10, needs_worker=False).depth == 1
     (document,) = client.lrange("image_queue", 0, -1)
     assert Job.decode(document) == job
     assert job_hash(queue, job)["state"] == "waiting"
 
 
 def test_the_depth_counts_those_that_wait(queue: JobQueue) -> None:
-    assert [queue.enqueue(make_job(n), timeout=5, max_length=10, needs_worker=False) for n in range(3)] == [1, 2, 3]
+    backlogs = [queue.enqueue(make_job(n), timeout=5, max_length=10, needs_worker=False) for n in range(3)]
+    assert [backlog.depth for backlog in backlogs] == [1, 2, 3]
 
 
 def test_the_deadline_is_redis_now_plus_the_timeout(client: redis.Redis, queue: JobQueue) -> None:

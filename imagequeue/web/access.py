@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.sansio.request import Request
 
 from imagequeue.errors import TooMany, Unauthorized
 from imagequeue.events import log
@@ -35,6 +36,10 @@ class Access:
             )
         if self._keys or self._limit:
             app.before_request(self.check)
+
+    def client_of(self, request: Request) -> str:
+        """The name of the API key that the request carries; empty where none is asked for. Raises Unauthorized."""
+        return self._keys.client_of(request) if self._keys else ""
 
     def check(self) -> None:
         """Raises Unauthorized or TooMany; leaves the client's name, or its address, in `g.client`.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from imagequeue.errors import ServerBusy, Unavailable
+from imagequeue.jobqueue import Backlog
 
 # A refusal by Redis stands for this long without asking again: a thousand clients that come at once to a full queue
 # are told so at once, and a queue that drains in the meantime is idle for a moment at most.
@@ -20,29 +22,62 @@ REFUSAL_SECONDS = 0.05
 class Admission:
     """The door of one process."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
-        """max_requests: that may be inside at the same time. max_bytes: of bodies read and not yet decoded."""
+    def __init__(self, *, max_requests: int, max_bytes: int, max_waiting: int) -> None:
+        """max_requests: that may be inside at the same time. max_bytes: of bodies read and not yet decoded.
+
+        max_waiting: MAX_QUEUE_LENGTH.
+        """
         self._max_requests = max_requests
         self._max_bytes = max_bytes
+        self._max_waiting = max_waiting
         self._requests = 0
         self._bytes = 0
         self._lock = threading.Lock()
         self._refusal: Unavailable | None = None
         self._refused_at = 0.0
+        self._backlog = Backlog(0, 0.0)
+        self._accepted_at = 0.0
 
     def remember(self, refusal: Unavailable) -> None:
         """Redis has refused a job; the next requests will hear the same for a moment."""
-        self._refusal = refusal
         self._refused_at = time.monotonic()
+        self._refusal = refusal
+
+    def accepted(self, backlog: Backlog) -> None:
+        """Redis has accepted a job, and so many wait with it."""
+        self._backlog, self._accepted_at = backlog, time.monotonic()
+        self._refusal = None
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Redis's last word was a refusal, whether that still stands or not."""
+        return self._refusal is not None
+
+    def standing_refusal(self) -> Unavailable | None:
+        """What any request would hear that asked to be let in now; None if that depends on the request."""
+        refusal = self._refusal
+        if refusal is not None and time.monotonic() - self._refused_at < REFUSAL_SECONDS:
+            return refusal
+        if self._requests >= self._max_requests:
+            return ServerBusy("This server has as many requests as it can wait for.")
+        return None
+
+    def refusal_behind(self, others: int) -> Unavailable | None:
+        """What the last of `others` hears that want to come in, if no more than MAX_QUEUE_LENGTH may wait: here or
+        in Redis, as far as that told lately.
+        """
+        backlog = self._backlog
+        depth = backlog.depth if time.monotonic() - self._accepted_at < REFUSAL_SECONDS else 0
+        if depth + others <= self._max_waiting:
+            return None
+        return Backlog(self._max_waiting, backlog.seconds_each).refusal()
 
     def enter(self, body_bytes: int) -> Visit:
         """Raises ServerBusy, or what Redis said a moment ago. body_bytes: of the body, or the most it may have."""
-        refusal = self._refusal
-        if refusal is not None and time.monotonic() - self._refused_at < REFUSAL_SECONDS:
-            raise type(refusal)(refusal.message, refusal.retry_after)
         with self._lock:
-            if self._requests >= self._max_requests:
-                raise ServerBusy("This server has as many requests as it can wait for.")
+            refusal = self.standing_refusal()
+            if refusal is not None:
+                raise type(refusal)(refusal.message, refusal.retry_after)
             # Alone, a body that is larger than all of the room gets in: the limit on uploads has allowed it.
             if self._bytes and self._bytes + body_bytes > self._max_bytes:
                 raise ServerBusy("This server is reading as many uploads as its memory allows.")
@@ -61,6 +96,8 @@ class Visit:
 
     def __init__(self, door: Admission, body_bytes: int) -> None:
         self.entered = time.perf_counter()
+        # Called once the images are decoded and enqueued, or have failed to be: the request only waits from then on.
+        self.on_decoded: Callable[[], object] = lambda: None
         self._door = door
         self._bytes = body_bytes
 
@@ -68,6 +105,7 @@ class Visit:
         """The body's images have become pixels, and the body is let go."""
         body_bytes, self._bytes = self._bytes, 0
         self._door._leave(0, body_bytes)
+        self.on_decoded()
 
     def __enter__(self) -> Visit:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -14,7 +13,6 @@ from werkzeug.exceptions import HTTPException
 
 from imagequeue.errors import BadRequest, ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
-from imagequeue.job import new_id
 from imagequeue.web import (
     exchange,
     headers,
@@ -34,15 +32,14 @@ from imagequeue.web import (
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins
+from imagequeue.web.errorbody import error_document
 from imagequeue.web.pace import PacedSocket
+from imagequeue.web.rebuff import Rebuffs
 from imagequeue.web.recent import Recent
 from imagequeue.web.uploads import MemoryRequest
 
-_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 # How much of a refused body is read and thrown away, so that the client hears the reason, not a broken pipe.
 MAX_DISCARDED = 64 * 2**20
-# TensorFlow Serving's and the Open Inference Protocol's clients look for a sentence under `error`.
-PLAIN_ERRORS = ("/v1/", "/v2")
 
 
 def create_app(
@@ -75,6 +72,7 @@ def create_app(
     app.extensions["samples"] = samples.Samples(samples_directory)
     for module in (predict, jobs, traces, tfserving, v2, health, stats, metrics, openapi, pages, samples):
         app.register_blueprint(module.blueprint)
+    app.extensions["rebuffs"] = Rebuffs(app, access, meters, is_shared=bool(cors_origins))
     app.before_request(_begin)
     allow_origins(app, cors_origins)
     if access is not None:
@@ -88,8 +86,7 @@ def create_app(
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    sent = request.headers.get("X-Request-ID", "")
-    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else new_id()
+    g.request_id = tracecontext.request_id(request.headers.get("X-Request-ID", ""))
     g.trace = tracecontext.begin(request.headers.get("traceparent", ""))
 
 
@@ -139,11 +136,7 @@ def _unexpected_error(error: Exception) -> Response:
 
 def _error_response(status: int, code: str, message: str) -> Response:
     _discard_body()
-    if request.path.startswith(PLAIN_ERRORS):
-        response = jsonify({"error": message})
-    else:
-        error = {"code": code, "message": message}
-        response = jsonify({"success": False, "error": error, "id": g.get("job_id") or g.request_id})
+    response = jsonify(error_document(request.path, code, message, g.get("job_id") or g.request_id))
     response.status_code = status
     return response
 

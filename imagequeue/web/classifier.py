@@ -84,7 +84,11 @@ class Classifier:
         self._job_timeout = job_timeout
         self._poll_interval = poll_interval
         self._cache = ResultCache(cache_seconds) if cache_seconds else None
-        self._door = Admission(max_requests=max(1, threads - RESERVED_THREADS), max_bytes=MAX_UNDECODED_BYTES)
+        self.door = Admission(
+            max_requests=max(1, threads - RESERVED_THREADS),
+            max_bytes=MAX_UNDECODED_BYTES,
+            max_waiting=max_queue_length,
+        )
         self._room = DecodingRoom(decoders=decoders, max_pixels=max_image_pixels)
         self._starting = threading.Lock()
         self._pid = 0
@@ -144,7 +148,7 @@ class Classifier:
         """Let a request in, before its body is read. Raises Unavailable, as ServerBusy, QueueFull, RedisDown …"""
         _ = self.queue
         limit = self.max_upload_bytes
-        return self._door.enter(limit if content_length is None else min(content_length, limit))
+        return self.door.enter(limit if content_length is None else min(content_length, limit))
 
     def classify(self, visit: Visit, uploads: list[bytes], *, top: int, log_fields: Mapping[str, Any]) -> list[Answer]:
         """One answer for each upload, in order; one bad image spoils none of the others.
@@ -222,7 +226,7 @@ class Classifier:
                 self._enqueue(job, log_fields, answer, self._timeout)
                 ticket.is_enqueued = True
         except (QueueFull, NoWorkers) as refusal:
-            self._door.remember(refusal)
+            self.door.remember(refusal)
             answer.error = _alone(refusal)
         except RedisSilent as error:
             # It may have been accepted, the answer lost; the client hears of a refusal, so nobody is to compute it.
@@ -250,15 +254,16 @@ class Classifier:
 
     def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float) -> None:
         started = time.perf_counter()
-        depth = self._queue.enqueue(
+        backlog = self._queue.enqueue(
             job,
             timeout=timeout,
             max_length=self._max_queue_length,
             max_bytes=self._max_queue_bytes,
         )
+        self.door.accepted(backlog)
         answer.enqueued_at = time.perf_counter()
         answer.enqueue_ms = (answer.enqueued_at - started) * 1000
-        log("enqueued", job=job.id, **log_fields, depth=depth)
+        log("enqueued", job=job.id, **log_fields, depth=backlog.depth)
 
     def _wait(self, answer: Answer, ticket: Ticket | Follower | None, until: float, visit: Visit) -> Answer:
         if answer.error is None and ticket is not None:

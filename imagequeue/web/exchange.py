@@ -14,6 +14,7 @@ from imagequeue.job import Result
 from imagequeue.web.admission import Visit
 from imagequeue.web.answer import Answer
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.pace import PacedSocket
 
 
 def classifier() -> Classifier:
@@ -24,7 +25,11 @@ def classifier() -> Classifier:
 
 def admit() -> Visit:
     """Let the request in, its body unread. Raises Unavailable."""
-    return classifier().admit(request.content_length)
+    visit = classifier().admit(request.content_length)
+    connection = request.environ.get("gunicorn.socket")
+    if isinstance(connection, PacedSocket):
+        visit.on_decoded = connection.settle
+    return visit
 
 
 def request_fields() -> dict[str, Any]:

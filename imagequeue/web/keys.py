@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from flask import Request
+from werkzeug.sansio.request import Request
 
 from imagequeue.errors import Unauthorized
 

@@ -104,6 +104,12 @@ class WebMetrics:
         with self._harmless():
             self._refused.labels(error.code).inc()
 
+    def rebuffed(self, route: str, error: Unavailable) -> None:
+        """One more request that was refused before the application saw it."""
+        with self._harmless():
+            self._requests.labels(route, str(error.status)).inc()
+        self.refused(error)
+
     def _begin(self) -> None:
         with self._harmless():
             self._in_flight.inc()

@@ -16,11 +16,16 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+from imagequeue.web.doorman import Doorman
+from imagequeue.web.rebuff import Rebuff
 
 HEAD_SECONDS = 10.0
 PATIENCE = 10.0
@@ -31,6 +36,10 @@ LINGER_SECONDS = 5.0
 GAP_SECONDS = 0.25
 # A longer head goes on to Gunicorn's parser, which has limits of its own.
 MAX_HEAD = 32 * 1024
+# Heads are gathered for no longer before the first of them is given a thread.
+GATHER_SECONDS = 0.02
+# Connections that are listened to after their refusal; one more, and the oldest is closed.
+MAX_LEAVING = 1024
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -40,6 +49,7 @@ class PacedSocket(socket.socket):
     _started = 0.0
     _received = 0
     _hurried = float("inf")
+    _on_settled: Callable[[], object] | None = None
 
     @classmethod
     def over(cls, plain: socket.socket) -> PacedSocket:
@@ -48,9 +58,16 @@ class PacedSocket(socket.socket):
         paced.setblocking(False)
         return paced
 
-    def restart(self) -> None:
-        """The next bytes belong to another request."""
+    def restart(self, on_settled: Callable[[], object] | None = None) -> None:
+        """The next bytes belong to another request. on_settled: see `settle`."""
         self._started, self._received, self._hurried = 0.0, 0, float("inf")
+        self._on_settled = on_settled
+
+    def settle(self) -> None:
+        """From now on the request only waits, for its client or for its job, or it is over. The first call counts."""
+        on_settled, self._on_settled = self._on_settled, None
+        if on_settled is not None:
+            on_settled()
 
     def hurry(self) -> None:
         """What still comes is not needed: taken while it comes without a pause, for LINGER_SECONDS at most."""
@@ -63,6 +80,14 @@ class PacedSocket(socket.socket):
         left = min(self._started + PATIENCE + self._received / LEAST_RATE, self._hurried) - now
         if left <= 0:
             raise TimeoutError("The request came too slowly.")
+        if self._on_settled is not None:
+            # As long as it does not wait.
+            try:
+                received = super().recv(size, flags | socket.MSG_DONTWAIT)
+                self._received += len(received)
+                return received
+            except BlockingIOError:
+                self.settle()
         is_hurried = self._hurried < float("inf")
         self.settimeout(min(left, GAP_SECONDS) if is_hurried else left)
         try:
@@ -76,6 +101,9 @@ class PacedSocket(socket.socket):
 
     def recv_waiting(self, size: int) -> bytes:
         """What is there now. Raises BlockingIOError if nothing is."""
+        if self.gettimeout():
+            # sendall has left it, and Python would wait so long before it asks.
+            self.setblocking(False)
         return super().recv(size, socket.MSG_DONTWAIT)
 
     def setblocking(self, flag: bool) -> None:
@@ -102,6 +130,13 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         # Connections whose head is not whole yet, the oldest first, and what has come of it.
         self._heads: dict[TConn, tuple[float, bytearray]] = {}
         self._is_ending = False
+        self._is_gathering = False
+        # Connections that were turned away and have not hung up yet, and until when they may take.
+        self._leaving: dict[TConn, float] = {}
+        self._scratch = bytearray(64 * 1024)
+        self._accounting: Future[None] | None = None
+        # Set before the first connection comes; where there is none, everybody comes in.
+        self.doorman: Doorman | None = None
 
     def enqueue_req(self, conn: TConn) -> None:
         """A connection is new, or has sent something: a thread gets it once the head of a request is there."""
@@ -115,11 +150,10 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         if not self._collect(conn, head):
             return
         if END_OF_HEAD in head or len(head) >= MAX_HEAD:
-            conn.data_ready = True
-            conn.sock.restart()
-            conn.init()
-            conn.parser.unreader.unread(bytes(head))
-            super().enqueue_req(conn)
+            if self.doorman is not None and head.startswith(b"POST "):
+                self.doorman.arrive(conn, bytes(head))
+            else:
+                self._hand_over(conn, bytes(head))
         else:
             conn.sock.setblocking(False)
             self._heads[conn] = (deadline, head)
@@ -127,12 +161,82 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
 
     def accept(self, listener: socket.socket) -> None:
         """A new connection; where the process has no descriptor left for it, it waits in the kernel's queue."""
+        if self._is_gathering:
+            # One in each round, as Gunicorn does: else one process has them all before its siblings are awake.
+            return
         try:
             super().accept(listener)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             time.sleep(0.05)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Gunicorn's, and whoever has arrived with it is let in or turned away.
+
+        All that arrive at the same time are gathered first: the threads of those who are let in would be in the way
+        of reading the others, and of telling them that they came in vain.
+        """
+        before = self.doorman.arrivals if self.doorman is not None else 0
+        super().wait_for_and_dispatch_events(timeout)
+        if self.doorman is None or not self.doorman.is_anybody_waiting:
+            return
+        self._is_gathering = True
+        end = time.monotonic() + GATHER_SECONDS
+        while self.doorman.arrivals > before and time.monotonic() < end:
+            before = self.doorman.arrivals
+            super().wait_for_and_dispatch_events(0)
+        self._is_gathering = False
+        for arrival, rebuff in self.doorman.next():
+            if rebuff is None:
+                self._hand_over(arrival.conn, arrival.received, self._settled)
+            else:
+                self._turn_away(arrival.conn, rebuff)
+
+    def _settled(self) -> None:
+        """In a request's thread."""
+        if self.doorman is not None and self.doorman.settled():
+            # Whenever it has been awake, the loop lets the next ones in.
+            self.method_queue.defer(lambda: None)
+
+    def _hand_over(self, conn: TConn, received: bytes, on_settled: Callable[[], object] | None = None) -> None:
+        """A thread gets the request."""
+        conn.data_ready = True
+        conn.sock.restart(on_settled)
+        conn.init()
+        conn.parser.unreader.unread(received)
+        super().enqueue_req(conn)
+
+    def _turn_away(self, conn: TConn, rebuff: Rebuff) -> None:
+        """Answer, and listen to what still comes: a connection that is closed on it is reset, answer and all."""
+        try:
+            if conn.sock.send(rebuff.answer, socket.MSG_DONTWAIT) < len(rebuff.answer):
+                raise BlockingIOError
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(conn)
+            return
+        if rebuff.is_all_here:
+            self._drop(conn)
+            return
+        if len(self._leaving) >= MAX_LEAVING:
+            self._see_off(next(iter(self._leaving)))
+        self._leaving[conn] = time.monotonic() + LINGER_SECONDS
+        self.poller.register(conn.sock, EVENT_READ, partial(self._on_leaving_readable, conn))
+
+    def _on_leaving_readable(self, conn: TConn, sock: socket.socket) -> None:
+        try:
+            if not sock.recv_into(self._scratch, 0, socket.MSG_DONTWAIT):
+                self._see_off(conn)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._see_off(conn)
+
+    def _see_off(self, conn: TConn) -> None:
+        del self._leaving[conn]
+        self.poller.unregister(conn.sock)
+        self._drop(conn)
 
     def _collect(self, conn: TConn, head: bytearray) -> bool:
         """Add to `head` what has come; False if the client has hung up, and the connection is closed."""
@@ -159,7 +263,7 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         conn.close()
 
     def murder_pending(self) -> None:
-        """Gunicorn's loop calls it every second at least: heads that have taken too long are dropped."""
+        """Gunicorn's loop calls it every second at least: who has taken too long is dropped."""
         super().murder_pending()
         now = time.monotonic()
         if not self.alive and not self._is_ending:
@@ -171,10 +275,18 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             del self._heads[conn]
             self.poller.unregister(conn.sock)
             self._drop(conn)
+        is_accounting = self._accounting is not None and not self._accounting.done()
+        if self.doorman is not None and self.doorman.rebuffs.is_accounting_due and not is_accounting:
+            self._accounting = self.tpool.submit(self.doorman.rebuffs.account)
+        for conn in [conn for conn, deadline in self._leaving.items() if deadline <= now]:
+            self._see_off(conn)
 
     def handle(self, conn: TConn) -> Any:
         """In a thread: the request, and where it was the connection's last, its end."""
-        keep = super().handle(conn)
+        try:
+            keep = super().handle(conn)
+        finally:
+            conn.sock.settle()
         if keep is False:
             conn.sock.hurry()
             conn.close(graceful=True)

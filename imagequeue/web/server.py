@@ -19,7 +19,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from imagequeue.events import log
+from imagequeue.web.doorman import Doorman
 from imagequeue.web.pace import PacedWorker
+from imagequeue.web.sharedcounts import SharedCounts
 
 REFUSING_THREADS = 32
 TRIM_SECONDS = 2.0
@@ -90,6 +92,7 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         self._build = build
         self._draining = draining
         self._drain_seconds = drain_seconds
+        self._waiting = SharedCounts()
         self._options: dict[str, Any] = {
             "bind": address,
             "workers": processes,
@@ -104,7 +107,9 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
             "logger_class": GunicornLogger,
             # A socket in the home directory that two servers would fight over.
             "control_socket_disable": True,
-            "post_worker_init": _start_process,
+            "post_worker_init": self._start_process,
+            # Whoever waited on the doorstep of a process that is no more waits no longer.
+            "child_exit": lambda server, worker: self._waiting.set(worker.age, 0),
             "worker_exit": _end_process,
             "when_ready": lambda server: log(
                 "listening", address=",".join(map(str, server.LISTENERS)), processes=processes, threads=threads
@@ -118,6 +123,17 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
 
     def load(self) -> Flask:
         return self._build()
+
+    def _start_process(self, worker: Any) -> None:
+        """After the fork."""
+
+        def publish(count: int) -> int:
+            self._waiting.set(worker.age, count)
+            return self._waiting.total()
+
+        _start_process(worker)
+        extensions = worker.wsgi.extensions
+        worker.doorman = Doorman(extensions["classifier"], extensions["rebuffs"], publish)
 
     def run(self) -> None:
         arbiter = DrainingArbiter(self)
@@ -140,6 +156,7 @@ def _end_process(server: Any, worker: Any) -> None:
     application = getattr(worker, "wsgi", None)
     # A process whose application could not be built has none.
     if application is not None:
+        application.extensions["rebuffs"].account()
         application.extensions["classifier"].stop()
 
 

@@ -10,9 +10,12 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from imagequeue.job import new_id
+
 # version, trace id, parent id, flags; a later version may append more fields, which are none of ours.
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _SAMPLED = 0x01
+_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class TraceContext:
     @property
     def header(self) -> str:
         return f"00-{self.trace_id}-{self.span_id}-{int(self.is_sampled):02x}"
+
+
+def request_id(sent: str) -> str:
+    """The id of the request that came with this `X-Request-ID`, which may be empty or no id."""
+    return sent if _REQUEST_ID.fullmatch(sent) else new_id()
 
 
 def begin(traceparent: str) -> TraceContext:

@@ -13,7 +13,7 @@ from typing import Any
 from imagequeue.dead import Dead
 from imagequeue.errors import Fenced, NoWorkers, QueueFull
 from imagequeue.job import Job, Result, id_of
-from imagequeue.jobqueue import Claimed, Completed, Reaped
+from imagequeue.jobqueue import Backlog, Claimed, Completed, Reaped
 
 
 def word_of(result: Result) -> str:
@@ -49,9 +49,9 @@ class QueueModel:
         self.is_reaping = False
         self.counts: Counter[str] = Counter()
 
-    def enqueue(self, job: Job, *, timeout: float, max_length: int, needs_worker: bool) -> int:
+    def enqueue(self, job: Job, *, timeout: float, max_length: int, needs_worker: bool) -> Backlog:
         if job.id in self.results or job.id in self.jobs:
-            return len(self.waiting)
+            return Backlog(len(self.waiting), 0.0)
         if needs_worker and all(self.leases.values()):
             raise NoWorkers("")
         while len(self.waiting) >= max_length:
@@ -62,7 +62,7 @@ class QueueModel:
         self.jobs[job.id] = KnownJob(job.encode())
         self.waiting.append(job.id)
         self.counts["enqueued"] += 1
-        return len(self.waiting)
+        return Backlog(len(self.waiting), 0.0)
 
     def requeue(self, entry: bytes, job: Job, *, timeout: float) -> bool:
         buried = Dead.decode(entry).id
@@ -71,7 +71,7 @@ class QueueModel:
         if buried not in self.dead:
             return False
         self.dead.remove(buried)
-        return self.enqueue(job, timeout=timeout, max_length=len(self.waiting) + 1, needs_worker=False) > 0
+        return self.enqueue(job, timeout=timeout, max_length=len(self.waiting) + 1, needs_worker=False).depth > 0
 
     def cancel(self, job_id: str) -> str | None:
         self.jobs.pop(job_id, None)

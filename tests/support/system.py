@@ -155,6 +155,17 @@ class System:
             eventually(lambda: self.is_live(self.urls[-1]), what="/livez")
         return script
 
+    def web_with(self, statement: str) -> Script:
+        """A web server in which a constant of the package has another value, as `imagequeue.web.x.NAME = 1` says."""
+        module = statement.partition("=")[0].strip().rpartition(".")[0]
+        code = f"import runpy, {module}; {statement}; runpy.run_path('run_web_server.py', run_name='__main__')"
+        port = free_port()
+        log = self.directory / f"web-{len(self.webs)}.log"
+        self.webs.append(Script("-c", code, log=log, **({"WEB_PORT": port} | self.settings)))
+        self.urls.append(f"http://127.0.0.1:{port}")
+        eventually(lambda: self.is_ready(self.urls[-1]), what=f"/readyz\n{self.webs[-1].output[-2000:]}")
+        return self.webs[-1]
+
     def gunicorn(self, *options: str) -> Script:
         """The web server as `gunicorn run_web_server:app` starts it, with Gunicorn's own options."""
         port = free_port()

@@ -7,13 +7,14 @@ import time
 import pytest
 
 from imagequeue.errors import QueueFull, ServerBusy
+from imagequeue.jobqueue import Backlog
 from imagequeue.web import admission
 from imagequeue.web.admission import Admission
 
 
 @pytest.fixture
 def door() -> Admission:
-    return Admission(max_requests=2, max_bytes=100)
+    return Admission(max_requests=2, max_bytes=100, max_waiting=10)
 
 
 def test_as_many_requests_as_allowed_are_inside_and_one_more_when_one_has_left(door: Admission) -> None:
@@ -61,3 +62,50 @@ def test_what_redis_refused_is_refused_at_once_for_a_moment_only(
     monkeypatch.setattr(admission.time, "monotonic", lambda: now + 2 * admission.REFUSAL_SECONDS)
     with door.enter(1):
         pass
+
+
+def test_a_full_door_is_a_refusal_that_stands(door: Admission) -> None:
+    assert door.standing_refusal() is None
+    with door.enter(1), door.enter(1):
+        assert isinstance(door.standing_refusal(), ServerBusy)
+    assert door.standing_refusal() is None
+
+
+def test_after_a_refusal_there_is_doubt_until_a_job_is_accepted(
+    door: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(admission.time, "monotonic", lambda: now)
+    assert not door.is_doubtful
+    door.remember(QueueFull("The queue is full."))
+    now += 2 * admission.REFUSAL_SECONDS
+    assert (door.standing_refusal(), door.is_doubtful) == (None, True)
+    door.remember(QueueFull("The queue is full."))
+    door.accepted(Backlog(3, 0.1))
+    assert (door.standing_refusal(), door.is_doubtful) == (None, False)
+
+
+def test_no_more_may_want_to_come_in_than_there_is_room_for_behind_what_waits_in_redis(
+    door: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(admission.time, "monotonic", lambda: now)
+    assert door.refusal_behind(10) is None
+    assert isinstance(door.refusal_behind(11), QueueFull)
+    door.accepted(Backlog(4, 2.0))
+    assert door.refusal_behind(6) is None
+    refusal = door.refusal_behind(7)
+    assert isinstance(refusal, QueueFull)
+    assert refusal.retry_after == 20, "ten images at one in two seconds"
+    now += 2 * admission.REFUSAL_SECONDS
+    # It has drained since, or not: nobody is refused for what Redis said long ago.
+    assert door.refusal_behind(10) is None
+
+
+def test_it_is_told_once_that_the_images_of_a_request_are_on_their_way(door: Admission) -> None:
+    told: list[bool] = []
+    with door.enter(1) as visit:
+        visit.on_decoded = lambda: told.append(True)
+        assert not told
+        visit.decoded()
+        assert told

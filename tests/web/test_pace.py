@@ -85,6 +85,34 @@ def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
         paced.recv(10)
 
 
+def test_a_request_has_settled_when_it_waits_for_its_client_and_not_before(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE", 0.05)
+    paced, far = pair
+    settled: list[bool] = []
+    paced.setblocking(True)
+    paced.restart(lambda: settled.append(True))
+    far.sendall(b"abc")
+    assert paced.recv(10) == b"abc"
+    assert not settled
+    with pytest.raises(TimeoutError):
+        paced.recv(10)
+    assert settled == [True]
+    paced.settle()
+    assert settled == [True], "once"
+
+
+def test_to_ask_what_is_there_never_waits(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, _ = pair
+    # It leaves a time limit behind.
+    paced.sendall(b"answer")
+    started = time.monotonic()
+    with pytest.raises(BlockingIOError):
+        paced.recv_waiting(10)
+    assert time.monotonic() - started < pace.SEND_SECONDS / 2
+
+
 def test_an_answer_that_is_not_taken_is_a_broken_pipe(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,97 @@
+"""Who comes in next, who waits on the doorstep, who is turned away: asked by the event loop, which a head costs little.
+
+A request that is let in costs a thread and milliseconds before it hears of a full queue, and a hundred of them at once
+a hundred times as long, each in the way of the others. So only a few are on their way from their head to their job at
+the same time: more would be no faster. The others wait here, in the order in which they came, and
+
+- while a refusal stands that any of them would hear (see admission), all hear it at once;
+- those who wait here count as waiting: beyond MAX_QUEUE_LENGTH, with what waits in Redis and at this server's other
+  processes, the last ones hear at once that the queue is full;
+- after a refusal one goes in first, to find out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gunicorn.workers.gthread import TConn
+
+from imagequeue.errors import RedisDown, Unavailable
+from imagequeue.web.classifier import Classifier
+from imagequeue.web.rebuff import Rebuff, Rebuffs
+
+# Measured in docs/internals.md.
+ENTERING = 4
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request that would classify: its connection, what has come of it, and when (of time.monotonic)."""
+
+    conn: TConn
+    received: bytes
+    came: float
+
+
+class Doorman:
+    """The one of a process. In the event loop, but for `settled`."""
+
+    def __init__(self, classifier: Classifier, rebuffs: Rebuffs, publish: Callable[[int], int]) -> None:
+        """publish: tells the server's processes how many wait here, and returns how many wait at all of them."""
+        self._classifier = classifier
+        self.rebuffs = rebuffs
+        self._publish = publish
+        self._waiting: deque[Arrival] = deque()
+        self._entering = 0
+        self._counting = threading.Lock()
+        # How many have come so far.
+        self.arrivals = 0
+
+    @property
+    def is_anybody_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def arrive(self, conn: TConn, received: bytes) -> None:
+        self._waiting.append(Arrival(conn, received, time.monotonic()))
+        self.arrivals += 1
+
+    def next(self) -> Iterator[tuple[Arrival, Rebuff | None]]:
+        """Everyone who need not wait any longer: with a rebuff, or, without, to be given a thread.
+
+        Whoever is given one has `settled` called as soon as he only waits, or is done.
+        """
+        try:
+            while self._waiting:
+                if refusal := self._refusal():
+                    arrival = self._waiting.popleft()
+                elif refusal := self._classifier.door.refusal_behind(self._publish(len(self._waiting))):
+                    arrival = self._waiting.pop()
+                elif self._entering < (1 if self._classifier.door.is_doubtful else ENTERING):
+                    arrival = self._waiting.popleft()
+                else:
+                    return
+                rebuff = self.rebuffs.rebuff(arrival.received, refusal, arrival.came) if refusal else None
+                if rebuff is None:
+                    with self._counting:
+                        self._entering += 1
+                yield arrival, rebuff
+        finally:
+            self._publish(len(self._waiting))
+
+    def settled(self) -> bool:
+        """One fewer is on his way in; whether somebody waits for that. In any thread."""
+        with self._counting:
+            self._entering -= 1
+        # The loop adds to those who wait before it looks how many are on their way: one of the two sees the other.
+        return bool(self._waiting)
+
+    def _refusal(self) -> Unavailable | None:
+        try:
+            _ = self._classifier.queue
+        except RedisDown as error:
+            return error
+        return self._classifier.door.standing_refusal()
