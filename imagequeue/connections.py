@@ -18,7 +18,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, TimeoutError
 from redis.retry import Retry
 
-from imagequeue.errors import ConfigurationError, RedisDown, RedisSilent
+from imagequeue.errors import ConfigurationError, NoConnection, RedisDown, RedisSilent
 
 # A command takes under a millisecond, so four of them at a time keep hundreds of requests moving.
 POOL_SIZE = 4
@@ -63,13 +63,16 @@ def is_demoted(error: BaseException | None) -> bool:
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turns what redis-py raises into RedisDown, RedisSilent where no answer came.
+    """Turns what redis-py raises into RedisDown: NoConnection where nothing was sent, RedisSilent where no answer came.
 
     A ResponseError that is our own mistake stays as it is.
     """
     try:
         yield
     except RedisError as error:
+        # The pool has no class of its own for that nobody has given a connection back in time.
+        if str(error) == "No connection available.":
+            raise NoConnection("All connections of this process to Redis are in use.") from error
         reason = _reason(error)
         if reason is not None:
             raise RedisDown(f"{reason}.") from error

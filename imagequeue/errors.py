@@ -132,7 +132,13 @@ class RedisDown(Unavailable):
 
 
 class RedisSilent(RedisDown):
-    pass
+    """Sent, perhaps carried out, and not answered."""
+
+
+class NoConnection(RedisDown):
+    """Every connection that this process may have is in use; nothing was sent."""
+
+    code = "server_busy"
 
 
 class ServerBusy(Unavailable):

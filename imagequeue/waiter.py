@@ -171,6 +171,7 @@ class Waiter:
     def _subscribe_forever(self) -> None:
         pause = 0.0
         while not self._stopping.wait(pause):
+            began = time.monotonic()
             try:
                 with redis_errors():
                     self._listen()
@@ -178,8 +179,9 @@ class Waiter:
             except ImageQueueError as error:
                 if not self._stopping.is_set():
                     warn("subscription_lost", reason=error.message, cause=str(error.__cause__))
-                # Doubling, or a Redis that is away would be called by every process without a pause.
-                pause = 0.05 if self.is_subscribed else min(1.0, pause * 2 or 0.05)
+                # Doubling, or a Redis that is away would be called by every process without a pause. One that has let
+                # us in since is there.
+                pause = 0.05 if self._heard > began else min(1.0, pause * 2 or 0.05)
             except Exception as error:
                 fail("subscriber_broke", reason=repr(error))
                 pause = 1.0
@@ -194,15 +196,16 @@ class Waiter:
             connection.send_command("SUBSCRIBE", self._channel)
             self._heard = asked = unanswered_since = time.monotonic()
             while not self._stopping.is_set():
+                # Before the look: a thread that was held up after it must not take the time for Redis's silence.
                 now = time.monotonic()
-                beat = self._poll_interval / 2 if self._outstanding else self._beat
-                if unanswered_since and now - unanswered_since > SILENT_BEATS * beat:
-                    raise redis.ConnectionError(f"silent for {now - self._heard:.1f} s")
-                if now - max(asked, self._heard) >= beat:
-                    connection.send_command("PING", check_health=False)
-                    asked = now
-                    unanswered_since = unanswered_since or now
                 if not connection.can_read(timeout=min(self._beat, self._poll_interval) / 2):
+                    beat = self._poll_interval / 2 if self._outstanding else self._beat
+                    if unanswered_since and now - unanswered_since > SILENT_BEATS * beat:
+                        raise redis.ConnectionError(f"silent for {now - self._heard:.1f} s")
+                    if now - max(asked, self._heard) >= beat:
+                        connection.send_command("PING", check_health=False)
+                        asked = now
+                        unanswered_since = unanswered_since or now
                     continue
                 kind, *rest = connection.read_response()
                 self._heard, unanswered_since = time.monotonic(), 0.0

@@ -225,6 +225,32 @@ def test_many_threads_each_get_their_own_result(queue: JobQueue, make_waiter: Ca
     assert found == {job.id: f"label-{job.id}" for job in jobs}
 
 
+def test_a_thread_that_is_held_up_does_not_take_it_for_a_silence_of_redis(
+    make_waiter: Callable[..., Waiter], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    interval, pings, held_up = 0.1, [], threading.Event()
+    can_read, send_command = redis.Connection.can_read, redis.Connection.send_command
+
+    def send(self: redis.Connection, *args: object, **options: object) -> None:
+        send_command(self, *args, **options)
+        pings.extend(arg for arg in args if arg == "PING")
+
+    def look(self: redis.Connection, timeout: float = 0) -> bool:
+        if pings and not held_up.is_set():
+            # It looked a moment before the PONG came, and got the processor again when a silence would be a break.
+            held_up.wait(waiter_module.SILENT_BEATS * interval)
+            held_up.set()
+            return False
+        return can_read(self, timeout)
+
+    waiter = make_waiter(poll_interval=interval)
+    monkeypatch.setattr(redis.Connection, "send_command", send)
+    monkeypatch.setattr(redis.Connection, "can_read", look)
+    with waiter.expecting("0" * 32):
+        eventually(lambda: held_up.is_set() and len(pings) > 2)
+    assert "subscription_lost" not in caplog.text
+
+
 def test_seconds_away_counts_only_without_a_subscription(
     make_redis: Callable[..., RedisServer],
 ) -> None:

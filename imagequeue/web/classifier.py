@@ -16,7 +16,7 @@ from typing import Any
 
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect, host_name
-from imagequeue.errors import ImageQueueError, NoWorkers, QueueFull, RedisDown, RedisSilent
+from imagequeue.errors import ImageQueueError, NoConnection, NoWorkers, QueueFull, RedisDown, RedisSilent
 from imagequeue.events import log
 from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
@@ -253,13 +253,16 @@ class Classifier:
         return job
 
     def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float) -> None:
-        started = time.perf_counter()
-        backlog = self._queue.enqueue(
-            job,
-            timeout=timeout,
-            max_length=self._max_queue_length,
-            max_bytes=self._max_queue_bytes,
-        )
+        started, backlog = time.perf_counter(), None
+        while backlog is None:
+            try:
+                backlog = self._queue.enqueue(
+                    job, timeout=timeout, max_length=self._max_queue_length, max_bytes=self._max_queue_bytes
+                )
+            except NoConnection:
+                # Hundreds of threads of a starved machine want one. If Redis is away, asking for the queue says so.
+                if not self.queue or time.perf_counter() - started > timeout:
+                    raise
         self.door.accepted(backlog)
         answer.enqueued_at = time.perf_counter()
         answer.enqueue_ms = (answer.enqueued_at - started) * 1000

@@ -1,0 +1,50 @@
+"""Decode, enqueue, wait: what the endpoints share, where it is not any endpoint's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from werkzeug.test import TestResponse
+
+from imagequeue.connections import POOL_SIZE
+from tests.support.inprocess import Service
+from tests.support.pictures import picture
+from tests.support.system import eventually
+
+
+def ask(service: Service) -> TestResponse:
+    return service.app.test_client().post("/predict", data=picture(1), content_type="image/png")
+
+
+def test_a_request_that_finds_every_connection_in_use_waits_for_its_turn(make_service: Callable[..., Service]) -> None:
+    service = make_service()
+    pool = service.classifier.queue.client.connection_pool
+    # A fraction of the seconds that a thread waits at a time.
+    pool.timeout = 0.05
+    in_use = [pool.get_connection() for _ in range(POOL_SIZE)]
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(ask(service).status_code))
+    asking.start()
+    asking.join(20 * pool.timeout)
+    assert asking.is_alive(), "it has no answer yet, and was not refused either"
+    for connection in in_use:
+        pool.release(connection)
+    eventually(lambda: answers == [200])
+    asking.join()
+
+
+def test_a_request_that_gets_no_connection_in_its_time_is_told_that_the_server_is_busy(
+    make_service: Callable[..., Service],
+) -> None:
+    service = make_service(timeout=0.3)
+    pool = service.classifier.queue.client.connection_pool
+    pool.timeout = 0.05
+    in_use = [pool.get_connection() for _ in range(POOL_SIZE)]
+    answer = ask(service)
+    for connection in in_use:
+        pool.release(connection)
+    assert answer.status_code == 503
+    assert answer.json["error"]["code"] == "server_busy"
+    assert "connections" in answer.json["error"]["message"]
+    assert answer.headers["Retry-After"] == "1"
