@@ -35,7 +35,8 @@ def make_waiter(each_redis: RedisServer, queue: JobQueue) -> Iterator[Callable[.
         subscription = connect(each_redis.url, name="web:waiter", repeats=0)
         waiters.append(Waiter(queue, subscription, "web-1", poll_interval=poll_interval, beat=0.5))
         waiters[-1].start()
-        eventually(lambda: waiters[-1].is_subscribed)
+        # The poll that follows a subscription is over, too: it must not find what a test is about to hide.
+        eventually(lambda: waiters[-1].is_subscribed and not waiters[-1]._poll_now.is_set())
         return waiters[-1]
 
     yield make
