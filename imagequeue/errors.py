@@ -17,6 +17,7 @@
     │   ├── QueueFull
     │   ├── NoWorkers
     │   ├── RedisDown
+    │   │   ├── NoConnection  every connection that this process may have is in use: nothing was sent
     │   │   └── RedisSilent   no answer came: what was asked for may have been done, or not
     │   ├── JobLost               Redis forgot an accepted job: it was restarted without its data
     │   └── ServerBusy
@@ -132,13 +133,11 @@ class RedisDown(Unavailable):
 
 
 class RedisSilent(RedisDown):
-    """Sent, perhaps carried out, and not answered."""
+    pass
 
 
 class NoConnection(RedisDown):
-    """Every connection that this process may have is in use; nothing was sent."""
-
-    code = "server_busy"
+    code = "redis_busy"
 
 
 class ServerBusy(Unavailable):

@@ -22,7 +22,7 @@ from tests.support.system import IMAGES, WEIGHTS, System
 # The same examples each time, so that what fails is what has just been changed; HYPOTHESIS_PROFILE=long looks for news.
 # A deadline for each example would measure what else the machine does.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
-settings.register_profile("quick", deadline=None, phases=_PHASES, max_examples=100, derandomize=True)
+settings.register_profile("quick", deadline=None, phases=_PHASES, max_examples=70, derandomize=True)
 settings.register_profile("long", deadline=None, phases=_PHASES, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

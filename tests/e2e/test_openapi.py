@@ -13,7 +13,7 @@ from tests.support.redisserver import RedisServer
 from tests.support.system import ROOT, System
 
 # The same requests each time, so that what fails is what has just been changed.
-SEED, EXAMPLES = 1, 6
+SEED, EXAMPLES = 1, 4
 CONFIGURATION = """
 [parameters]
 "path.name" = "null"

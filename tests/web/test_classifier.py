@@ -34,7 +34,7 @@ def test_a_request_that_finds_every_connection_in_use_waits_for_its_turn(make_se
     asking.join()
 
 
-def test_a_request_that_gets_no_connection_in_its_time_is_told_that_the_server_is_busy(
+def test_a_request_that_gets_no_connection_in_its_time_is_told_so(
     make_service: Callable[..., Service],
 ) -> None:
     service = make_service(timeout=0.3)
@@ -45,6 +45,6 @@ def test_a_request_that_gets_no_connection_in_its_time_is_told_that_the_server_i
     for connection in in_use:
         pool.release(connection)
     assert answer.status_code == 503
-    assert answer.json["error"]["code"] == "server_busy"
+    assert answer.json["error"]["code"] == "redis_busy"
     assert "connections" in answer.json["error"]["message"]
     assert answer.headers["Retry-After"] == "1"

@@ -39,6 +39,7 @@ const SENTENCES = {
   unsupported_type: `This is not an image. ${READ}`,
   queue_full: "The queue is full: more images wait than the workers can compute soon.",
   server_busy: "The server is busy with as many images as it can hold.",
+  redis_busy: "The server is busy: it could not hand the image over to its queue in time.",
   no_workers: "No worker is running, so nobody can look at the image now.",
   redis_down: "The server has lost its queue; it does not reach Redis.",
   too_slow: "The upload broke off, or came too slowly.",
