@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis
@@ -24,9 +25,12 @@ def start(each_redis: RedisServer, client: redis.Redis) -> Iterator[Callable[...
     running: list[Running] = []
 
     def make(
-        model: Model | None = None, lease_seconds: float = 5.0, at: Callable[[str], None] = lambda point: None
+        model: Model | None = None,
+        lease_seconds: float = 5.0,
+        at: Callable[[str], None] = lambda point: None,
+        **more: Any,
     ) -> Running:
-        running.append(Running(each_redis.url, model or null_model(), lease_seconds, at))
+        running.append(Running(each_redis.url, model or null_model(), lease_seconds, at, **more))
         return running[-1]
 
     yield make
@@ -53,6 +57,29 @@ def test_as_many_predictions_come_back_as_the_job_asked_for(queue: JobQueue, sta
     jobs = [replace(job(n), top=top) for n, top in enumerate((1, 5, 1000))]
     send(queue, *jobs)
     assert [len(result.predictions) for result in results(queue, *jobs)] == [1, 5, 1000]
+
+
+def test_the_next_batch_begins_once_the_results_are_stored_and_before_the_books_are_kept(
+    queue: JobQueue, start: Callable[..., Running]
+) -> None:
+    # Slow enough to be worth working ahead for.
+    model = replace(null_model(), paces={8: 0.05})
+    jobs, steps = [job(n) for n in range(16)], []
+    send(queue, *jobs)
+    start(model, at=steps.append, on_batch=lambda outcomes: steps.append("accounted"))
+    results(queue, *jobs)
+    eventually(lambda: steps.count("accounted") == 2)
+    first_two = [step for step in steps if step != "rung"][:8]
+    assert first_two == [
+        "claimed",
+        "predicted",
+        "completed",
+        "claimed",
+        "accounted",
+        "predicted",
+        "completed",
+        "accounted",
+    ]
 
 
 def test_an_image_that_raises_fails_alone(queue: JobQueue, start: Callable[..., Running]) -> None:

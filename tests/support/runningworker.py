@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from imagequeue.batch import Outcome
 from imagequeue.connections import connect
 from imagequeue.doorbell import Doorbell
 from imagequeue.job import Job, Result
@@ -29,14 +30,21 @@ class Running:
     """A worker in a thread, and what it looks at."""
 
     def __init__(
-        self, url: str, model: Model, lease_seconds: float, at: Callable[[str], None], bell_seconds: float = 0.1
+        self,
+        url: str,
+        model: Model,
+        lease_seconds: float,
+        at: Callable[[str], None],
+        bell_seconds: float = 0.1,
+        on_batch: Callable[[Sequence[Outcome]], object] = lambda outcomes: None,
     ) -> None:
         self.exits: list[int] = []
         self.queue = JobQueue(connect(url, name="worker:commands"))
         bell = Doorbell(connect(url, name="worker:bell", answer_seconds=5, repeats=0), self.queue, seconds=bell_seconds)
         heart = JobQueue(connect(url, name="worker:heartbeat"))
         self.lease = Lease(heart, seconds=lease_seconds, facts={"host": "test"}, exit_process=self.exits.append)
-        self.worker = Worker(self.queue, bell, self.lease, model, max_batch=8, max_crashes=2, reap_interval=0.1, at=at)
+        limits = {"max_batch": 8, "max_crashes": 2}
+        self.worker = Worker(self.queue, bell, self.lease, model, **limits, reap_interval=0.1, at=at, on_batch=on_batch)
         self.thread = threading.Thread(target=self.worker.run)
         self.thread.start()
         eventually(lambda: not self.lease.is_fenced)
