@@ -12,6 +12,7 @@
     │   ├── Unsupported       415
     │   ├── BadImage          422
     │   ├── TooMany           429
+    │   ├── ClientGone        499     it hung up before the answer came: seen in the log only
     │   └── Unauthorized      401
     ├── Unavailable           503     not now: the same request may succeed after `retry_after` seconds
     │   ├── QueueFull
@@ -98,6 +99,12 @@ class TooMany(ClientError):
     code = "too_many_requests"
 
 
+class ClientGone(ClientError):
+    # nginx's number for it; HTTP has none, because nobody is told.
+    status = 499
+    code = "client_gone"
+
+
 class Unauthorized(ClientError):
     """`challenge`: what WWW-Authenticate says (RFC 6750)."""
 
@@ -167,3 +174,9 @@ def from_code(code: str, message: str) -> ImageQueueError:
         if code == error.code:
             return error(message)
     return JobFailed(message)
+
+
+def without_frames(error: ImageQueueError) -> ImageQueueError:
+    """The error without the frames it passed through: they hold the image, and with the answer form a cycle."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

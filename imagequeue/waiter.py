@@ -29,10 +29,11 @@ from typing import Any
 import redis
 
 from imagequeue.connections import redis_errors
-from imagequeue.errors import DeadlineExceeded, ImageQueueError, JobLost
+from imagequeue.errors import ClientGone, DeadlineExceeded, ImageQueueError, JobLost
 from imagequeue.events import fail, log, warn
 from imagequeue.job import Result, id_of
 from imagequeue.jobqueue import JobQueue
+from imagequeue.ticket import Ticket
 
 # A subscription silent for this many beats, its PINGs unanswered, is dropped and made anew.
 SILENT_BEATS = 3
@@ -42,34 +43,6 @@ SAFETY_POLLS = 10
 FORGET_AFTER = 10.0
 # More than a process can have waiting; beyond it the oldest are left to their deadlines.
 MAX_TO_CANCEL = 10_000
-
-
-class Ticket:
-    """One outstanding job: who waits on it, since when, and how the answer came."""
-
-    __slots__ = ("_ready", "born", "came_by", "envelope", "id", "is_enqueued", "is_missing", "woken_at")
-
-    def __init__(self, job_id: str) -> None:
-        self.id = job_id
-        self.born = time.monotonic()
-        self.envelope: bytes | None = None
-        self.came_by = ""
-        # Of time.perf_counter.
-        self.woken_at = 0.0
-        self.is_enqueued = False
-        self.is_missing = False
-        self._ready = threading.Event()
-
-    def resolve(self, envelope: bytes, came_by: str) -> None:
-        """The first answer counts; a message and a poll may both bring it."""
-        if self.envelope is None:
-            self.came_by = came_by
-            self.woken_at = time.perf_counter()
-            self.envelope = envelope
-            self._ready.set()
-
-    def wait(self, seconds: float) -> bool:
-        return self._ready.wait(max(0.0, seconds))
 
 
 class Waiter:
@@ -139,18 +112,21 @@ class Waiter:
     def wait(self, ticket: Ticket, until: float) -> Result:
         """The job's result, waiting no longer than the instant `until` (of time.monotonic).
 
-        Raises DeadlineExceeded at that instant; the job is then cancelled, and no worker computes it.
+        Raises DeadlineExceeded at that instant, ClientGone once the ticket is abandoned; the job is then cancelled, and
+        no worker computes it.
         """
         if not ticket.wait(until - time.monotonic()):
             envelope = self._cancel(ticket)
             if envelope is None:
                 raise DeadlineExceeded("The deadline passed before the image was classified.")
             ticket.resolve(envelope, "poll")
-        assert ticket.envelope is not None
+        if ticket.envelope is None:
+            self.give_up(ticket.id)
+            raise ClientGone("The client has hung up.")
         return Result.decode(ticket.envelope)
 
     def give_up(self, job_id: str) -> None:
-        """Have a job cancelled as soon as Redis can be asked: its client has been refused."""
+        """Have a job cancelled as soon as Redis can be asked: its client has been refused, or is gone."""
         self._to_cancel.append(job_id)
 
     def _cancel(self, ticket: Ticket) -> bytes | None:

@@ -21,6 +21,7 @@ LAYERS = {
     "scripts": 1,
     "jobqueue": 2,
     "doorbell": 3,
+    "ticket": 0,
     "jobstate": 3,
     "waiter": 3,
     "trace": 2,

@@ -6,6 +6,7 @@ wait in it, and how many bytes of uploads it holds that are not decoded yet.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from imagequeue.jobqueue import Backlog
 # A refusal by Redis stands for this long without asking again: a thousand clients that come at once to a full queue
 # are told so at once, and a queue that drains in the meantime is idle for a moment at most.
 REFUSAL_SECONDS = 0.05
+# Threads that no waiting request may take: probes must be answered while the queue is full.
+RESERVED_THREADS = 8
+# Of all requests of a process together; the largest single upload is MAX_UPLOAD_BYTES.
+MAX_UNDECODED_BYTES = 128 * 2**20
 
 
 class Admission:
@@ -98,6 +103,8 @@ class Visit:
         self.entered = time.perf_counter()
         # Called once the images are decoded and enqueued, or have failed to be: the request only waits from then on.
         self.on_decoded: Callable[[], object] = lambda: None
+        # Its connection, where the server gives one away.
+        self.client: socket.socket | None = None
         self._door = door
         self._bytes = body_bytes
 

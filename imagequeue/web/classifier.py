@@ -16,21 +16,27 @@ from typing import Any
 
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect, host_name
-from imagequeue.errors import ImageQueueError, NoConnection, NoWorkers, QueueFull, RedisDown, RedisSilent
+from imagequeue.errors import (
+    ImageQueueError,
+    NoConnection,
+    NoWorkers,
+    QueueFull,
+    RedisDown,
+    RedisSilent,
+    without_frames,
+)
 from imagequeue.events import log
 from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
 from imagequeue.overview import Lookout, Overview, look
-from imagequeue.waiter import Ticket, Waiter
-from imagequeue.web.admission import Admission, Visit
+from imagequeue.ticket import Ticket
+from imagequeue.waiter import Waiter
+from imagequeue.web.admission import MAX_UNDECODED_BYTES, RESERVED_THREADS, Admission, Visit
 from imagequeue.web.answer import Answer
 from imagequeue.web.cache import Follower, ResultCache
+from imagequeue.web.hangups import HangUps
 from imagequeue.web.room import DecodingRoom
 
-# Threads that no waiting request may take: probes must be answered while the queue is full.
-RESERVED_THREADS = 8
-# Of all requests of a process together; the largest single upload is MAX_UPLOAD_BYTES.
-MAX_UNDECODED_BYTES = 128 * 2**20
 # A subscription is made anew within milliseconds; one that has been away for longer means that Redis is.
 REDIS_AWAY_SECONDS = 1.0
 
@@ -78,17 +84,13 @@ class Classifier:
         self._image_size = image_size
         self._max_image_pixels = max_image_pixels
         self._is_decoding_fast = is_decoding_fast
-        self._max_queue_length = max_queue_length
-        self._max_queue_bytes = max_queue_bytes
+        self._limits: dict[str, Any] = {"max_length": max_queue_length, "max_bytes": max_queue_bytes}
         self._timeout = timeout
         self._job_timeout = job_timeout
         self._poll_interval = poll_interval
         self._cache = ResultCache(cache_seconds) if cache_seconds else None
-        self.door = Admission(
-            max_requests=max(1, threads - RESERVED_THREADS),
-            max_bytes=MAX_UNDECODED_BYTES,
-            max_waiting=max_queue_length,
-        )
+        requests = max(1, threads - RESERVED_THREADS)
+        self.door = Admission(max_requests=requests, max_bytes=MAX_UNDECODED_BYTES, max_waiting=max_queue_length)
         self._room = DecodingRoom(decoders=decoders, max_pixels=max_image_pixels)
         self._starting = threading.Lock()
         self._pid = 0
@@ -111,10 +113,13 @@ class Classifier:
             subscription = connect(self.redis_url, name=f"{name}:waiter", repeats=0)
             self._waiter = Waiter(self._queue, subscription, self.web_id, poll_interval=self._poll_interval)
             self._waiter.start()
+            self._hang_ups = HangUps()
+            self._hang_ups.start()
             self._pid = os.getpid()
 
     def stop(self) -> None:
         if self._pid == os.getpid():
+            self._hang_ups.stop()
             self._waiter.stop()
             for ending in self.on_stop:
                 ending()
@@ -165,6 +170,10 @@ class Classifier:
                 waits.append(self._send_unless_known(uploads.pop(), top, log_fields, registered))
             if not any(isinstance(ticket, Follower) for _, ticket in waits):
                 visit.decoded()
+            if self._cache is None:
+                # With a cache, others may be waiting for the same image.
+                tickets = [ticket for _, ticket in waits if isinstance(ticket, Ticket)]
+                registered.enter_context(self._hang_ups.watching(visit.client, tickets))
             # First what others may be waiting for, so that no two requests ever wait for each other.
             for answer, ticket in sorted(waits, key=lambda wait: isinstance(wait[1], Follower)):
                 while isinstance(ticket, Follower) and ticket.entry.is_given_up(until):
@@ -227,13 +236,13 @@ class Classifier:
                 ticket.is_enqueued = True
         except (QueueFull, NoWorkers) as refusal:
             self.door.remember(refusal)
-            answer.error = _alone(refusal)
+            answer.error = without_frames(refusal)
         except RedisSilent as error:
             # It may have been accepted, the answer lost; the client hears of a refusal, so nobody is to compute it.
             self._waiter.give_up(answer.id)
-            answer.error = _alone(error)
+            answer.error = without_frames(error)
         except ImageQueueError as error:
-            answer.error = _alone(error)
+            answer.error = without_frames(error)
         return answer, ticket
 
     def _decode(self, upload: bytes, top: int, answer: Answer) -> Job:
@@ -256,9 +265,7 @@ class Classifier:
         started, backlog = time.perf_counter(), None
         while backlog is None:
             try:
-                backlog = self._queue.enqueue(
-                    job, timeout=timeout, max_length=self._max_queue_length, max_bytes=self._max_queue_bytes
-                )
+                backlog = self._queue.enqueue(job, timeout=timeout, **self._limits)
             except NoConnection:
                 # Hundreds of threads of a starved machine want one. If Redis is away, asking for the queue says so.
                 if not self.queue or time.perf_counter() - started > timeout:
@@ -279,7 +286,7 @@ class Classifier:
                     answer.came_by, answer.woken_at = ticket.came_by, ticket.woken_at
                 answer.error = answer.result.error
             except ImageQueueError as error:
-                answer.error = _alone(error)
+                answer.error = without_frames(error)
         return self._close(answer, visit)
 
     def _close(self, answer: Answer, visit: Visit) -> Answer:
@@ -289,9 +296,3 @@ class Classifier:
         for listener in self.on_answer:
             listener(answer)
         return answer
-
-
-def _alone(error: ImageQueueError) -> ImageQueueError:
-    """The error without the frames it passed through: they hold the image, and with the answer form a cycle."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)

@@ -29,6 +29,7 @@ def admit() -> Visit:
     connection = request.environ.get("gunicorn.socket")
     if isinstance(connection, PacedSocket):
         visit.on_decoded = connection.settle
+        visit.client = connection
     return visit
 
 

@@ -150,7 +150,7 @@ class History:
             counted = {field.decode(): float(value) for field, value in stats.items()}
             ends = sum(counted.get(end, 0) for end in ("completed", "failed", "expired", "convicted"))
             unclaimed = sum(
-                line.get("error") in ("deadline_exceeded", "redis_down")
+                line.get("error") in ("deadline_exceeded", "redis_down", "client_gone")
                 for web in self._system.webs
                 for line in web.lines("answered")
             )
