@@ -12,7 +12,7 @@
     │   ├── Unsupported       415
     │   ├── BadImage          422
     │   ├── TooMany           429
-    │   ├── ClientGone        499     it hung up before the answer came: seen in the log only
+    │   ├── ClientGone        499     it hung up before its answer came
     │   └── Unauthorized      401
     ├── Unavailable           503     not now: the same request may succeed after `retry_after` seconds
     │   ├── QueueFull
@@ -100,7 +100,7 @@ class TooMany(ClientError):
 
 
 class ClientGone(ClientError):
-    # nginx's number for it; HTTP has none, because nobody is told.
+    # nginx's number for it; HTTP has none, because as a rule nobody is there to be told.
     status = 499
     code = "client_gone"
 

@@ -167,6 +167,8 @@ class JobQueue:
             pipeline = self.client.pipeline(transaction=False)
             for job_id in ids:
                 pipeline.set(self.key(f"result:{job_id}"), Result(job_id, error=gone).encode(), nx=True, px=self.ttl_ms)
+                # As `cancel` does: else it would keep its place in a full queue.
+                pipeline.hdel(self.key(f"job:{job_id}"), "attempts", "token")
             pipeline.execute()
 
     def live_workers(self) -> int:

@@ -23,13 +23,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
 
 from imagequeue.connections import redis_errors
-from imagequeue.errors import ClientGone, DeadlineExceeded, ImageQueueError, JobLost
+from imagequeue.errors import ClientGone, DeadlineExceeded, ImageQueueError, JobLost, RedisSilent
 from imagequeue.events import fail, log, warn
 from imagequeue.job import Result, id_of
 from imagequeue.jobqueue import JobQueue
@@ -138,8 +138,9 @@ class Waiter:
         try:
             return self._queue.cancel(ticket.id)
         except ImageQueueError as error:
-            # claim drops it by its deadline all the same.
+            # Its deadline in Redis is later than this one, by as long as it took to enqueue it.
             warn("cancel_failed", job=ticket.id, reason=error.message)
+            self.give_up(ticket.id)
             return None
 
     # The subscriber thread.
@@ -155,9 +156,10 @@ class Waiter:
             except ImageQueueError as error:
                 if not self._stopping.is_set():
                     warn("subscription_lost", reason=error.message, cause=str(error.__cause__))
-                # Doubling, or a Redis that is away would be called by every process without a pause. One that has let
-                # us in since is there.
-                pause = 0.05 if self._heard > began else min(1.0, pause * 2 or 0.05)
+                # Doubling, or a Redis that is away, or does not permit it, would be called by every process without a
+                # pause. One that let us in before the connection broke is there.
+                is_cut = isinstance(error, RedisSilent) and self._heard > began
+                pause = 0.05 if is_cut else min(1.0, pause * 2 or 0.05)
             except Exception as error:
                 fail("subscriber_broke", reason=repr(error))
                 pause = 1.0
@@ -221,6 +223,9 @@ class Waiter:
             except Exception as error:
                 fail("poller_broke", reason=repr(error))
                 self._stopping.wait(self._poll_interval)
+        # What was given up last.
+        with suppress(ImageQueueError):
+            self._cancel_late()
 
     def _age_to_poll(self) -> float:
         """How many seconds an id must have waited before it is worth asking for."""

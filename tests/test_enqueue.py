@@ -31,6 +31,15 @@ def queue(client: redis.Redis) -> JobQueue:
     return JobQueue(client)
 
 
+def test_jobs_that_nobody_waits_for_make_room(queue: JobQueue) -> None:
+    gone = make_job()
+    queue.enqueue(gone, timeout=20, max_length=1, needs_worker=False)
+    queue.cancel_all([gone.id])
+    job = make_job()
+    queue.enqueue(job, timeout=20, max_length=1, needs_worker=False)
+    assert ids_in(queue) == [job.id]
+
+
 def test_an_accepted_job_waits_as_its_document_in_the_list_named_image_queue(
     client: redis.Redis, queue: JobQueue
 ) -> None:

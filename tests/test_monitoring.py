@@ -138,7 +138,7 @@ def promtool() -> Callable[..., str]:
 
 
 def test_promtool_takes_the_rules_and_the_configuration(promtool: Callable[..., str]) -> None:
-    assert "10 rules found" in promtool("check", "rules", "alerts.yml")
+    assert "11 rules found" in promtool("check", "rules", "alerts.yml")
     promtool("check", "config", "prometheus.yml")
 
 

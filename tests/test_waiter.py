@@ -118,7 +118,7 @@ def test_while_the_subscription_is_alive_nothing_is_polled(
     with waiter.expecting(job.id):
         queue.enqueue(job, timeout=20, max_length=10)
         # The quiet stream is asked instead, every half of the interval.
-        eventually(lambda: calls("ping") == 3)
+        eventually(lambda: calls("ping") >= 3)
         assert calls("mget") == 0
 
 

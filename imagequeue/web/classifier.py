@@ -104,11 +104,8 @@ class Classifier:
                 return
             name = f"web:{host_name()}:{os.getpid()}"
             self.web_id = f"{name}:{uuid.uuid4().hex[:8]}"
-            self._queue = JobQueue(
-                connect(self.redis_url, name=name, size=POOL_SIZE),
-                self.queue_name,
-                result_ttl=self.result_ttl,
-            )
+            connections = connect(self.redis_url, name=name, size=POOL_SIZE)
+            self._queue = JobQueue(connections, self.queue_name, result_ttl=self.result_ttl)
             # No repeats: a lost subscription must be noticed, not mended behind the waiter's back.
             subscription = connect(self.redis_url, name=f"{name}:waiter", repeats=0)
             self._waiter = Waiter(self._queue, subscription, self.web_id, poll_interval=self._poll_interval)
@@ -167,17 +164,17 @@ class Classifier:
             waits = []
             uploads.reverse()
             while uploads:
-                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, registered))
+                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, until, registered))
             if not any(isinstance(ticket, Follower) for _, ticket in waits):
                 visit.decoded()
             if self._cache is None:
                 # With a cache, others may be waiting for the same image.
-                tickets = [ticket for _, ticket in waits if isinstance(ticket, Ticket)]
+                tickets = [t for answer, t in waits if isinstance(t, Ticket) and answer.error is None]
                 registered.enter_context(self._hang_ups.watching(visit.client, tickets))
             # First what others may be waiting for, so that no two requests ever wait for each other.
             for answer, ticket in sorted(waits, key=lambda wait: isinstance(wait[1], Follower)):
                 while isinstance(ticket, Follower) and ticket.entry.is_given_up(until):
-                    _, ticket = self._send_unless_known(ticket.upload, top, log_fields, registered, answer)
+                    _, ticket = self._send_unless_known(ticket.upload, top, log_fields, until, registered, answer)
                 self._wait(answer, ticket, until, visit)
             return [answer for answer, _ in waits]
 
@@ -186,10 +183,10 @@ class Classifier:
 
         Nobody is told of the results, so each is kept for result_ttl.
         """
-        answers = []
+        answers, until = [], time.monotonic() + self._timeout
         uploads.reverse()
         while uploads:
-            answers.append(self._send(uploads.pop(), top, log_fields, None)[0])
+            answers.append(self._send(uploads.pop(), top, log_fields, until, None)[0])
         visit.decoded()
         return [self._close(answer, visit) for answer in answers]
 
@@ -198,12 +195,13 @@ class Classifier:
         upload: bytes,
         top: int,
         log_fields: Mapping[str, Any],
+        until: float,
         registered: ExitStack,
         answer: Answer | None = None,
     ) -> tuple[Answer, Ticket | Follower | None]:
         """As `_send`; but an image whose answer is known, or on its way, is only waited for."""
         if self._cache is None:
-            return self._send(upload, top, log_fields, registered)
+            return self._send(upload, top, log_fields, until, registered)
         entry, lead = self._cache.enter(upload, top)
         answer = answer or Answer(id="")
         answer.lead = lead
@@ -211,28 +209,30 @@ class Classifier:
             return answer, Follower(entry, upload)
         # Should the request end in a way that nobody thought of: others may be waiting.
         registered.callback(lead.settle)
-        return self._send(upload, top, log_fields, registered, answer)
+        return self._send(upload, top, log_fields, until, registered, answer)
 
     def _send(
         self,
         upload: bytes,
         top: int,
         log_fields: Mapping[str, Any],
+        until: float,
         registered: ExitStack | None,
         answer: Answer | None = None,
     ) -> tuple[Answer, Ticket | None]:
         """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already.
 
+        until: the instant (of time.monotonic) up to which it waits for its turn with Redis.
         registered: where the waiting ends; None if nobody waits.
         """
         answer, ticket = answer or Answer(id=""), None
         try:
             job = self._decode(upload, top, answer)
             if registered is None:
-                self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout)
+                self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout, until)
             else:
                 ticket = registered.enter_context(self._waiter.expecting(job.id))
-                self._enqueue(job, log_fields, answer, self._timeout)
+                self._enqueue(job, log_fields, answer, self._timeout, until)
                 ticket.is_enqueued = True
         except (QueueFull, NoWorkers) as refusal:
             self.door.remember(refusal)
@@ -261,14 +261,14 @@ class Classifier:
         answer.id = job.id
         return job
 
-    def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float) -> None:
+    def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float, until: float) -> None:
         started, backlog = time.perf_counter(), None
         while backlog is None:
             try:
                 backlog = self._queue.enqueue(job, timeout=timeout, **self._limits)
             except NoConnection:
                 # Hundreds of threads of a starved machine want one. If Redis is away, asking for the queue says so.
-                if not self.queue or time.perf_counter() - started > timeout:
+                if not self.queue or time.monotonic() > until:
                     raise
         self.door.accepted(backlog)
         answer.enqueued_at = time.perf_counter()

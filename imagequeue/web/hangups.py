@@ -77,5 +77,6 @@ class HangUps:
             # POLLNVAL is a connection that was closed since, its request answered.
             if event & (_HUNG_UP | select.POLLHUP | select.POLLERR):
                 for ticket in by_descriptor[descriptor].tickets:
-                    log("client_gone", job=ticket.id)
-                    ticket.abandon()
+                    if not ticket.wait(0):
+                        log("client_gone", job=ticket.id)
+                        ticket.abandon()
