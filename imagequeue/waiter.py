@@ -191,9 +191,9 @@ class Waiter:
                     self._resolve(rest[1], "message")
                 elif kind == b"subscribe":
                     log("subscribed", level=logging.DEBUG, channel=self._channel)
-                    self._subscribed.set()
                     # What was published before this moment went to nobody.
                     self._poll_now.set()
+                    self._subscribed.set()
         finally:
             # A connection in subscriber mode is of no other use; the next round makes a new one.
             connection.disconnect()

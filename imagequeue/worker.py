@@ -114,7 +114,9 @@ class Worker:
             self._lease.tick()
             self._reap()
             is_more = completed is None or completed.waiting or self._suspects or self._may_hold_more
-            batch = following or (self._begun(self._claim()) if is_more else None)
+            if is_more and not following and not self._draining.is_set():
+                following = self._begun(self._claim())
+            batch = following
 
     def _begun(self, batch: Batch | None) -> Batch | None:
         """The batch, with the model at it; None where there is none, or no time for it: a drain hands it back."""
@@ -195,8 +197,11 @@ class Worker:
         """The books of a batch whose results are stored."""
         if completed:
             self._suspects = completed.suspects
-        self._on_batch(outcomes)
         good = [outcome.result for outcome in outcomes if not outcome.reason]
+        if good and completed is None:
+            # They were left to another worker, which will tell of them.
+            return
+        self._on_batch(outcomes)
         for result in good:
             log("completed", job=result.id, inference_ms=result.facts["inference_ms"])
         if completed and completed.stored < len(good):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from imagequeue import runtimes
 from imagequeue.errors import ConfigurationError
 from imagequeue.runtimes import Plan
+from tests.support.system import ROOT
 
 SIZE = (32, 24)
 
@@ -58,6 +61,17 @@ def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str,
         found = predict(pixels)
         assert (found.shape, found.dtype) == ((count, 10), np.float32)
         assert np.abs(found - expected(keras_model, pixels)).max() < 1e-5
+
+
+def test_openvino_reports_to_nobody() -> None:
+    pytest.importorskip("openvino")
+    # In a process that has not imported it already.
+    program = (
+        "from imagequeue.runtimes import openvino; openvino._library(); "
+        "import openvino.tools.ovc.telemetry_utils as used; print(used.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
 
 
 def test_openvinos_answers_are_not_overwritten_by_the_next_call(keras_model) -> None:  # type: ignore[no-untyped-def]

@@ -5,6 +5,7 @@ Keras's graph comes through TensorFlow, which is needed to read the weights and 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,7 @@ def prepare(threads: int, precision: str) -> None:
 
 def compile_model(model: Any, preprocess: Preprocess, plan: Plan) -> Predict:
     """Raises ConfigurationError for a precision that this processor, or this folder of images, does not give."""
-    import openvino
-
+    openvino = _library()
     core = openvino.Core()
     if plan.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ConfigurationError("PRECISION: this processor does not compute bfloat16; float32 is the way here.")
@@ -57,6 +57,17 @@ def compile_model(model: Any, preprocess: Preprocess, plan: Plan) -> Predict:
         return np.array(request.infer({0: pixels})[0], dtype=np.float32)
 
     return predict
+
+
+def _library() -> Any:
+    """OpenVINO without its telemetry: `convert_model` reports to its makers, from a process that it forks in the midst
+    of threads. Without internet such a process may stay for ever.
+    """
+    # What stands for a module that must not be imported; OpenVINO then takes a stub that does nothing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 def _quantized(graph: Any, plan: Plan) -> Any:

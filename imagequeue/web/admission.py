@@ -73,7 +73,8 @@ class Admission:
         """
         backlog = self._backlog
         depth = backlog.depth if time.monotonic() - self._accepted_at < REFUSAL_SECONDS else 0
-        if depth + others <= self._max_waiting:
+        # Of one alone nobody knows: the job that was accepted last counts in `depth`, and may be with a worker already.
+        if others <= 1 or depth + others <= self._max_waiting:
             return None
         return Backlog(self._max_waiting, backlog.seconds_each).refusal()
 
@@ -101,6 +102,8 @@ class Visit:
 
     def __init__(self, door: Admission, body_bytes: int) -> None:
         self.entered = time.perf_counter()
+        # When its head was here (of time.monotonic): it may have waited on the doorstep since.
+        self.came = time.monotonic()
         # Called once the images are decoded and enqueued, or have failed to be: the request only waits from then on.
         self.on_decoded: Callable[[], object] = lambda: None
         # Its connection, where the server gives one away.

@@ -33,7 +33,7 @@ from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins
 from imagequeue.web.errorbody import error_document
-from imagequeue.web.pace import PacedSocket
+from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.rebuff import Rebuffs
 from imagequeue.web.recent import Recent
 from imagequeue.web.uploads import MemoryRequest

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from imagequeue.errors import DeadlineExceeded, ImageQueueError
+from imagequeue.errors import Cancelled, DeadlineExceeded, ImageQueueError
 from imagequeue.job import Result
 
 # 500 bytes each, as a rule.
@@ -42,11 +42,11 @@ class Entry:
     def is_given_up(self, until: float) -> bool:
         """Wait as `wait` does; True if the one that computes has ended without an answer that counts for others.
 
-        Its deadline was its own.
+        Its deadline was its own, and so was who cancelled it.
         """
         if not self._settled.wait(max(0.0, until - time.monotonic())):
             return False
-        return self._result is None and (self._error is None or isinstance(self._error, DeadlineExceeded))
+        return self._result is None and (self._error is None or isinstance(self._error, (Cancelled, DeadlineExceeded)))
 
     def wait(self, until: float) -> Result:
         """The result, waiting no longer than the instant `until` (of time.monotonic).

@@ -85,12 +85,13 @@ class Classifier:
         self._max_image_pixels = max_image_pixels
         self._is_decoding_fast = is_decoding_fast
         self._limits: dict[str, Any] = {"max_length": max_queue_length, "max_bytes": max_queue_bytes}
-        self._timeout = timeout
+        self.timeout = timeout
         self._job_timeout = job_timeout
         self._poll_interval = poll_interval
         self._cache = ResultCache(cache_seconds) if cache_seconds else None
         requests = max(1, threads - RESERVED_THREADS)
         self.door = Admission(max_requests=requests, max_bytes=MAX_UNDECODED_BYTES, max_waiting=max_queue_length)
+        self.decoders = decoders
         self._room = DecodingRoom(decoders=decoders, max_pixels=max_image_pixels)
         self._starting = threading.Lock()
         self._pid = 0
@@ -159,14 +160,14 @@ class Classifier:
         top: how many predictions are wanted. log_fields: what names the request in the log. Returns when all are
         answered or their deadline has passed.
         """
-        until = time.monotonic() + self._timeout
+        until = visit.came + self.timeout
         with ExitStack() as registered:
             waits = []
             uploads.reverse()
             while uploads:
                 waits.append(self._send_unless_known(uploads.pop(), top, log_fields, until, registered))
-            if not any(isinstance(ticket, Follower) for _, ticket in waits):
-                visit.decoded()
+            # A follower's upload is still needed, and counts.
+            visit.on_decoded() if any(isinstance(t, Follower) for _, t in waits) else visit.decoded()
             if self._cache is None:
                 # With a cache, others may be waiting for the same image.
                 tickets = [t for answer, t in waits if isinstance(t, Ticket) and answer.error is None]
@@ -183,7 +184,7 @@ class Classifier:
 
         Nobody is told of the results, so each is kept for result_ttl.
         """
-        answers, until = [], time.monotonic() + self._timeout
+        answers, until = [], visit.came + self.timeout
         uploads.reverse()
         while uploads:
             answers.append(self._send(uploads.pop(), top, log_fields, until, None)[0])
@@ -232,7 +233,7 @@ class Classifier:
                 self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout, until)
             else:
                 ticket = registered.enter_context(self._waiter.expecting(job.id))
-                self._enqueue(job, log_fields, answer, self._timeout, until)
+                self._enqueue(job, log_fields, answer, self.timeout, until)
                 ticket.is_enqueued = True
         except (QueueFull, NoWorkers) as refusal:
             self.door.remember(refusal)

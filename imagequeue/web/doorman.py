@@ -12,7 +12,6 @@ the same time: more would be no faster. The others wait here, in the order in wh
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,15 +19,17 @@ from dataclasses import dataclass
 
 from gunicorn.workers.gthread import TConn
 
-from imagequeue.errors import RedisDown, Unavailable
+from imagequeue.errors import RedisDown, ServerBusy, Unavailable
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.rebuff import Rebuff, Rebuffs
 
-# Measured in docs/internals.md.
+# Measured in docs/internals.md, on two processors; with more of them as many as can decode.
 ENTERING = 4
+# Whoever takes longer from his head to his job keeps nobody else from it: a hundred large images, a slow upload.
+PLACE_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arrival:
     """A request that would classify: its connection, what has come of it, and when (of time.monotonic)."""
 
@@ -46,8 +47,9 @@ class Doorman:
         self.rebuffs = rebuffs
         self._publish = publish
         self._waiting: deque[Arrival] = deque()
-        self._entering = 0
-        self._counting = threading.Lock()
+        # Since when (of time.monotonic).
+        self._entering: dict[Arrival, float] = {}
+        self._places = max(ENTERING, classifier.decoders)
         # How many have come so far.
         self.arrivals = 0
 
@@ -59,35 +61,44 @@ class Doorman:
         self._waiting.append(Arrival(conn, received, time.monotonic()))
         self.arrivals += 1
 
-    def next(self) -> Iterator[tuple[Arrival, Rebuff | None]]:
+    def next(self) -> Iterator[tuple[Arrival, Unavailable | None, Rebuff | None]]:
         """Everyone who need not wait any longer: with a rebuff, or, without, to be given a thread.
 
-        Whoever is given one has `settled` called as soon as he only waits, or is done.
+        Whoever is refused and has no rebuff is refused by the application. Whoever is given a thread has `settled`
+        called as soon as he only waits, or is done.
         """
         try:
             while self._waiting:
-                if refusal := self._refusal():
+                if refusal := self._refusal() or self._impatience():
                     arrival = self._waiting.popleft()
                 elif refusal := self._classifier.door.refusal_behind(self._publish(len(self._waiting))):
                     arrival = self._waiting.pop()
-                elif self._entering < (1 if self._classifier.door.is_doubtful else ENTERING):
+                elif self._taken() < (1 if self._classifier.door.is_doubtful else self._places):
                     arrival = self._waiting.popleft()
                 else:
                     return
                 rebuff = self.rebuffs.rebuff(arrival.received, refusal, arrival.came) if refusal else None
                 if rebuff is None:
-                    with self._counting:
-                        self._entering += 1
-                yield arrival, rebuff
+                    self._entering[arrival] = time.monotonic()
+                yield arrival, refusal, rebuff
         finally:
             self._publish(len(self._waiting))
 
-    def settled(self) -> bool:
+    def settled(self, arrival: Arrival) -> bool:
         """One fewer is on his way in; whether somebody waits for that. In any thread."""
-        with self._counting:
-            self._entering -= 1
+        self._entering.pop(arrival, None)
         # The loop adds to those who wait before it looks how many are on their way: one of the two sees the other.
         return bool(self._waiting)
+
+    def _taken(self) -> int:
+        begun = time.monotonic() - PLACE_SECONDS
+        return sum(since > begun for since in list(self._entering.values()))
+
+    def _impatience(self) -> Unavailable | None:
+        """What the oldest hears if his time is over before he has come in."""
+        if time.monotonic() - self._waiting[0].came < self._classifier.timeout:
+            return None
+        return ServerBusy("The server did not come to this request in its time.")
 
     def _refusal(self) -> Unavailable | None:
         try:

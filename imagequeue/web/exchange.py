@@ -14,7 +14,7 @@ from imagequeue.job import Result
 from imagequeue.web.admission import Visit
 from imagequeue.web.answer import Answer
 from imagequeue.web.classifier import Classifier
-from imagequeue.web.pace import PacedSocket
+from imagequeue.web.pacedsocket import PacedSocket
 
 
 def classifier() -> Classifier:
@@ -25,9 +25,12 @@ def classifier() -> Classifier:
 
 def admit() -> Visit:
     """Let the request in, its body unread. Raises Unavailable."""
-    visit = classifier().admit(request.content_length)
     connection = request.environ.get("gunicorn.socket")
+    if isinstance(connection, PacedSocket) and connection.refusal is not None:
+        raise type(connection.refusal)(connection.refusal.message, connection.refusal.retry_after)
+    visit = classifier().admit(request.content_length)
     if isinstance(connection, PacedSocket):
+        visit.came = connection.came or visit.came
         visit.on_decoded = connection.settle
         visit.client = connection
     return visit

@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from selectors import EVENT_READ
@@ -24,16 +23,12 @@ from typing import Any
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from imagequeue.web.doorman import Doorman
+from imagequeue.errors import Unavailable
+from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
+from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
 from imagequeue.web.rebuff import Rebuff
 
 HEAD_SECONDS = 10.0
-PATIENCE = 10.0
-LEAST_RATE = 8 * 1024
-SEND_SECONDS = 30.0
-# The rest of a refused body is read for so long, and a connection's end waited for; a pause of GAP_SECONDS ends it.
-LINGER_SECONDS = 5.0
-GAP_SECONDS = 0.25
 # A longer head goes on to Gunicorn's parser, which has limits of its own.
 MAX_HEAD = 32 * 1024
 # Heads are gathered for no longer before the first of them is given a thread.
@@ -41,85 +36,6 @@ GATHER_SECONDS = 0.02
 # Connections that are listened to after their refusal; one more, and the oldest is closed.
 MAX_LEAVING = 1024
 END_OF_HEAD = b"\r\n\r\n"
-
-
-class PacedSocket(socket.socket):
-    """A client's connection on which no single wait is endless. One thread at a time."""
-
-    _started = 0.0
-    _received = 0
-    _hurried = float("inf")
-    _on_settled: Callable[[], object] | None = None
-
-    @classmethod
-    def over(cls, plain: socket.socket) -> PacedSocket:
-        """Takes the connection over; `plain` is of no use afterwards."""
-        paced = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        paced.setblocking(False)
-        return paced
-
-    def restart(self, on_settled: Callable[[], object] | None = None) -> None:
-        """The next bytes belong to another request. on_settled: see `settle`."""
-        self._started, self._received, self._hurried = 0.0, 0, float("inf")
-        self._on_settled = on_settled
-
-    def settle(self) -> None:
-        """From now on the request only waits, for its client or for its job, or it is over. The first call counts."""
-        on_settled, self._on_settled = self._on_settled, None
-        if on_settled is not None:
-            on_settled()
-
-    def hurry(self) -> None:
-        """What still comes is not needed: taken while it comes without a pause, for LINGER_SECONDS at most."""
-        self._hurried = min(self._hurried, time.monotonic() + LINGER_SECONDS)
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Raises TimeoutError when the request is too slow."""
-        now = time.monotonic()
-        self._started = self._started or now
-        left = min(self._started + PATIENCE + self._received / LEAST_RATE, self._hurried) - now
-        if left <= 0:
-            raise TimeoutError("The request came too slowly.")
-        if self._on_settled is not None:
-            # As long as it does not wait.
-            try:
-                received = super().recv(size, flags | socket.MSG_DONTWAIT)
-                self._received += len(received)
-                return received
-            except BlockingIOError:
-                self.settle()
-        is_hurried = self._hurried < float("inf")
-        self.settimeout(min(left, GAP_SECONDS) if is_hurried else left)
-        try:
-            received = super().recv(size, flags)
-        except TimeoutError:
-            if is_hurried:
-                self._hurried = 0.0
-            raise
-        self._received += len(received)
-        return received
-
-    def recv_waiting(self, size: int) -> bytes:
-        """What is there now. Raises BlockingIOError if nothing is."""
-        if self.gettimeout():
-            # sendall has left it, and Python would wait so long before it asks.
-            self.setblocking(False)
-        return super().recv(size, socket.MSG_DONTWAIT)
-
-    def setblocking(self, flag: bool) -> None:
-        """Nothing, once it is closed: Gunicorn's loop closes again what its thread has closed, and would count the
-        error as one more connection gone. A server that ends waits until none is left by that count.
-        """
-        if self.fileno() >= 0:
-            super().setblocking(flag)
-
-    def sendall(self, content: Any, flags: int = 0) -> None:
-        """Raises BrokenPipeError when the client does not take the answer."""
-        self.settimeout(SEND_SECONDS)
-        try:
-            super().sendall(content, flags)
-        except TimeoutError as error:
-            raise BrokenPipeError(errno.EPIPE, "The client does not take its answer.") from error
 
 
 class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
@@ -178,6 +94,8 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         of reading the others, and of telling them that they came in vain.
         """
         before = self.doorman.arrivals if self.doorman is not None else 0
+        if self.doorman is not None and self.doorman.is_anybody_waiting:
+            timeout = min(timeout, PLACE_SECONDS / 2)
         super().wait_for_and_dispatch_events(timeout)
         if self.doorman is None or not self.doorman.is_anybody_waiting:
             return
@@ -187,22 +105,27 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             before = self.doorman.arrivals
             super().wait_for_and_dispatch_events(0)
         self._is_gathering = False
-        for arrival, rebuff in self.doorman.next():
+        for arrival, refusal, rebuff in self.doorman.next():
             if rebuff is None:
-                self._hand_over(arrival.conn, arrival.received, self._settled)
+                self._hand_over(arrival.conn, arrival.received, arrival, refusal)
             else:
                 self._turn_away(arrival.conn, rebuff)
 
-    def _settled(self) -> None:
+    def _settled(self, arrival: Arrival) -> None:
         """In a request's thread."""
-        if self.doorman is not None and self.doorman.settled():
+        if self.doorman is not None and self.doorman.settled(arrival):
             # Whenever it has been awake, the loop lets the next ones in.
             self.method_queue.defer(lambda: None)
 
-    def _hand_over(self, conn: TConn, received: bytes, on_settled: Callable[[], object] | None = None) -> None:
+    def _hand_over(
+        self, conn: TConn, received: bytes, arrival: Arrival | None = None, refusal: Unavailable | None = None
+    ) -> None:
         """A thread gets the request."""
         conn.data_ready = True
-        conn.sock.restart(on_settled)
+        if arrival is None:
+            conn.sock.restart()
+        else:
+            conn.sock.restart(partial(self._settled, arrival), arrival.came, refusal)
         conn.init()
         conn.parser.unreader.unread(received)
         super().enqueue_req(conn)
@@ -210,6 +133,8 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
     def _turn_away(self, conn: TConn, rebuff: Rebuff) -> None:
         """Answer, and listen to what still comes: a connection that is closed on it is reset, answer and all."""
         try:
+            # The last answer on this connection may have left it patient.
+            conn.sock.setblocking(False)
             if conn.sock.send(rebuff.answer, socket.MSG_DONTWAIT) < len(rebuff.answer):
                 raise BlockingIOError
             conn.sock.shutdown(socket.SHUT_WR)

@@ -31,7 +31,10 @@ CLASSIFYING = frozenset({"predict.predict", "tfserving.predict", "tfserving.clas
 # So many may wait to be logged and counted; while they do, the application refuses.
 MAX_UNACCOUNTED = 4096
 _REQUEST_LINE = re.compile(r"POST (/[^ ?#]*)(?:\?[^ ]*)? HTTP/1\.[01]")
-_FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]+):[ \t]*(.*?)[ \t]*", re.ASCII)
+# No two parts of it can take the same byte, so it never tries twice: the loop must not be held up by a strange head.
+_FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]+):([^\r\n\0]*)", re.ASCII)
+# As Gunicorn's parser has it.
+MAX_FIELDS = 100
 _FIXED = "".join(
     f"{name}: {value}\r\n"
     for name, value in {**headers.EVERYWHERE, "Content-Security-Policy": headers.ANSWER_POLICY}.items()
@@ -104,8 +107,12 @@ class Rebuffs:
 
     def account(self) -> None:
         """Log and count who was rebuffed. In any thread but the loop's: it may have to wait for the log."""
-        while self._unaccounted:
-            entry = self._unaccounted.popleft()
+        while True:
+            try:
+                entry = self._unaccounted.popleft()
+            except IndexError:
+                # At the process's end there may be two of us.
+                return
             refusal = entry.refusal
             warn("refused", **entry.fields, status=refusal.status, code=refusal.code, reason=refusal.message)
             self._meters.rebuffed(entry.route, refusal)
@@ -114,9 +121,11 @@ class Rebuffs:
 def _parsed(head: bytes) -> Request | None:
     """None for what is no plain POST, or is odd: that is for Gunicorn's parser to judge."""
     line, *lines = head.decode("latin-1").split("\r\n")
+    if len(lines) > MAX_FIELDS:
+        return None
     wanted = _REQUEST_LINE.fullmatch(line)
     fields = [_FIELD.fullmatch(line) for line in lines]
     if wanted is None or None in fields:
         return None
-    named = Headers([(field[1], field[2]) for field in fields if field])
+    named = Headers([(field[1], field[2].strip(" \t")) for field in fields if field])
     return Request("POST", "http", None, "", unquote(wanted[1]), b"", named, None)

@@ -36,8 +36,9 @@ def fill(case: Case) -> list[Sending]:
     case.system.workers[0].signal(signal.SIGSTOP)
     waiting = []
     with case.server.client() as client:
-        # The first is moved into the hands of the worker, which has asked for it before it stood still.
-        for number in range(QUEUE + 1):
+        # What it had asked for before it stood still is over.
+        eventually(lambda: client.info("clients")["blocked_clients"] == 0)
+        for number in range(QUEUE):
             waiting.append(case.history.start([picture(number)]))
             eventually(lambda: len(case.system.webs[0].lines("enqueued")) == len(waiting))
         assert client.llen("image_queue") == QUEUE

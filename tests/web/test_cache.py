@@ -168,10 +168,10 @@ def test_when_the_first_meets_its_deadline_one_of_the_others_computes_it_for_all
         thread.start()
         return thread
 
-    monkeypatch.setattr(service.classifier, "_timeout", 1.0)
+    monkeypatch.setattr(service.classifier, "timeout", 1.0)
     threads = [start(first, image)]
     eventually(lambda: service.queue.depth() == 1)
-    monkeypatch.setattr(service.classifier, "_timeout", 20.0)
+    monkeypatch.setattr(service.classifier, "timeout", 20.0)
     threads += [start(others, image), start(others, picture(2), image)]
     eventually(lambda: first and service.queue.stats()["enqueued"] == 3)
     service.start_worker()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from werkzeug.test import TestResponse
 
 from imagequeue.connections import POOL_SIZE
+from imagequeue.job import Prediction, Result
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.system import eventually
@@ -48,3 +49,20 @@ def test_a_request_that_gets_no_connection_in_its_time_is_told_so(
     assert answer.json["error"]["code"] == "redis_busy"
     assert "connections" in answer.json["error"]["message"]
     assert answer.headers["Retry-After"] == "1"
+
+
+def test_who_waits_for_what_another_computes_keeps_nobody_from_coming_in(make_service: Callable[..., Service]) -> None:
+    classifier, upload = make_service(cache_seconds=60.0).classifier, picture(1)
+    cache = classifier._cache
+    assert cache is not None
+    _, lead = cache.enter(upload, 5)
+    assert lead is not None
+    visit, only_waits, answers = classifier.admit(None), threading.Event(), []
+    visit.on_decoded = only_waits.set
+    asking = threading.Thread(target=lambda: answers.extend(classifier.classify(visit, [upload], top=5, log_fields={})))
+    asking.start()
+    assert only_waits.wait(20)
+    assert not answers
+    lead.settle(Result("0" * 32, (Prediction("castle", 1.0, 483),)), None)
+    asking.join()
+    assert answers[0].result.predictions[0].label == "castle"

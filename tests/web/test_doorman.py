@@ -10,7 +10,7 @@ from imagequeue.errors import QueueFull, RedisDown, Unavailable
 from imagequeue.jobqueue import Backlog
 from imagequeue.web import doorman
 from imagequeue.web.admission import Admission
-from imagequeue.web.doorman import Doorman
+from imagequeue.web.doorman import Arrival, Doorman
 from imagequeue.web.rebuff import Rebuff
 
 ROOM = 10
@@ -25,6 +25,8 @@ class Inside:
         self.at_siblings = 0
         self.published = 0
         self.special: set[bytes] = set()
+        self.decoders = 2
+        self.timeout = 30.0
 
     @property
     def queue(self) -> object:
@@ -58,23 +60,56 @@ def come(door_man: Doorman, *numbers: int) -> None:
 
 
 def let_in(door_man: Doorman) -> list[int]:
-    return [int(arrival.received) for arrival, rebuff in door_man.next() if rebuff is None]
+    return numbers(enter(door_man))
+
+
+def enter(door_man: Doorman) -> list[Arrival]:
+    return [arrival for arrival, refusal, _ in door_man.next() if refusal is None]
+
+
+def numbers(arrivals: list[Arrival]) -> list[int]:
+    return [int(arrival.received) for arrival in arrivals]
 
 
 def turned_away(door_man: Doorman) -> list[int]:
-    return [int(arrival.received) for arrival, rebuff in door_man.next() if rebuff is not None]
+    return [int(arrival.received) for arrival, _, rebuff in door_man.next() if rebuff is not None]
 
 
 def test_a_few_are_on_their_way_and_the_next_one_comes_when_one_has_settled(door_man: Doorman) -> None:
     come(door_man, *range(doorman.ENTERING + 2))
-    assert let_in(door_man) == list(range(doorman.ENTERING))
+    first = enter(door_man)
+    assert numbers(first) == list(range(doorman.ENTERING))
     assert let_in(door_man) == []
-    assert door_man.settled(), "somebody waits for it"
+    assert door_man.settled(first[0]), "somebody waits for it"
     assert let_in(door_man) == [doorman.ENTERING]
-    assert door_man.settled()
+    assert door_man.settled(first[1])
     assert let_in(door_man) == [doorman.ENTERING + 1]
-    assert not door_man.settled()
+    assert not door_man.settled(first[2])
     assert not door_man.is_anybody_waiting
+
+
+def test_where_more_can_decode_more_are_on_their_way(inside: Inside) -> None:
+    service: Any = inside
+    inside.decoders = 8
+    door_man = Doorman(service, service, inside.publish)
+    come(door_man, *range(ROOM))
+    assert let_in(door_man) == list(range(8))
+
+
+def test_whoever_takes_long_on_his_way_keeps_nobody_else_out(
+    door_man: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come(door_man, *range(doorman.ENTERING + 1))
+    let_in(door_man)
+    monkeypatch.setattr(doorman, "PLACE_SECONDS", 0.0)
+    assert let_in(door_man) == [doorman.ENTERING]
+
+
+def test_whose_time_is_over_before_he_comes_in_is_told_so(inside: Inside, door_man: Doorman) -> None:
+    come(door_man, 0, 1)
+    inside.timeout = 0.0
+    outcomes = [rebuff.answer for _, _, rebuff in door_man.next() if rebuff]
+    assert outcomes == [b"server_busy"] * 2
 
 
 def test_while_a_refusal_stands_all_hear_it(inside: Inside, door_man: Doorman) -> None:
@@ -90,14 +125,15 @@ def test_what_is_special_about_a_request_is_for_a_thread_to_find_out(inside: Ins
     inside.special = {b"1"}
     inside.door.remember(QueueFull("The queue is full."))
     come(door_man, 0, 1, 2)
-    outcomes = [(arrival.received, rebuff is None) for arrival, rebuff in door_man.next()]
-    assert outcomes == [(b"0", False), (b"1", True), (b"2", False)]
+    outcomes = [(arrival.received, rebuff is None, refusal) for arrival, refusal, rebuff in door_man.next()]
+    assert [outcome[:2] for outcome in outcomes] == [(b"0", False), (b"1", True), (b"2", False)]
+    assert all(isinstance(refusal, QueueFull) for *_, refusal in outcomes), "the thread is told, too"
 
 
 def test_without_redis_nobody_comes_in(inside: Inside, door_man: Doorman) -> None:
     inside.is_redis_away = True
     come(door_man, 0, 1)
-    assert [rebuff.answer for _, rebuff in door_man.next() if rebuff] == [b"redis_down"] * 2
+    assert [rebuff.answer for _, _, rebuff in door_man.next() if rebuff] == [b"redis_down"] * 2
 
 
 def test_after_a_refusal_one_finds_out_and_then_the_others_follow(
@@ -114,7 +150,7 @@ def test_after_a_refusal_one_finds_out_and_then_the_others_follow(
 
 def test_of_more_than_may_wait_the_last_are_turned_away_at_once(inside: Inside, door_man: Doorman) -> None:
     come(door_man, *range(ROOM + 3))
-    outcomes = [(int(arrival.received), rebuff is not None) for arrival, rebuff in door_man.next()]
+    outcomes = [(int(arrival.received), rebuff is not None) for arrival, _, rebuff in door_man.next()]
     refused = [number for number, is_refused in outcomes if is_refused]
     assert refused == [ROOM + 2, ROOM + 1, ROOM]
     assert outcomes[:3] == [(number, True) for number in refused], "before the others get in their way"
@@ -126,3 +162,12 @@ def test_those_who_wait_in_redis_or_at_a_sibling_are_before_them(inside: Inside,
     inside.door.accepted(Backlog(3, 0.0))
     come(door_man, *range(6))
     assert turned_away(door_man) == [5, 4, 3]
+
+
+def test_of_one_client_alone_who_sends_one_after_the_other_nobody_is_too_many(
+    inside: Inside, door_man: Doorman
+) -> None:
+    # Redis has counted the job itself, which a worker takes at the same moment.
+    inside.door.accepted(Backlog(ROOM, 0.0))
+    come(door_man, 0)
+    assert let_in(door_man) == [0]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from imagequeue.web import pace
-from imagequeue.web.pace import PacedSocket
+from imagequeue.web import pace, pacedsocket
+from imagequeue.web.pacedsocket import PacedSocket
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
@@ -42,8 +42,8 @@ def test_bytes_that_come_in_time_come(pair: tuple[PacedSocket, socket.socket]) -
 def test_patience_ends_whether_nothing_comes_or_a_little(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "PATIENCE", 0.1)
-    monkeypatch.setattr(pace, "LEAST_RATE", 10**9)
+    monkeypatch.setattr(pacedsocket, "PATIENCE", 0.1)
+    monkeypatch.setattr(pacedsocket, "LEAST_RATE", 10**9)
     paced, far = pair
     with pytest.raises(TimeoutError):
         paced.recv(10)
@@ -62,18 +62,18 @@ def test_patience_ends_whether_nothing_comes_or_a_little(
 def test_a_client_that_keeps_the_least_rate_may_take_as_long_as_it_needs(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "PATIENCE", 0.05)
+    monkeypatch.setattr(pacedsocket, "PATIENCE", 0.05)
     paced, far = pair
-    end = time.monotonic() + 5 * pace.PATIENCE
+    end = time.monotonic() + 5 * pacedsocket.PATIENCE
     while time.monotonic() < end:
-        far.sendall(bytes(pace.LEAST_RATE))
-        paced.recv(pace.LEAST_RATE)
+        far.sendall(bytes(pacedsocket.LEAST_RATE))
+        paced.recv(pacedsocket.LEAST_RATE)
 
 
 def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "GAP_SECONDS", 0.05)
+    monkeypatch.setattr(pacedsocket, "GAP_SECONDS", 0.05)
     paced, far = pair
     far.sendall(b"abc")
     paced.hurry()
@@ -88,7 +88,7 @@ def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
 def test_a_request_has_settled_when_it_waits_for_its_client_and_not_before(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "PATIENCE", 0.05)
+    monkeypatch.setattr(pacedsocket, "PATIENCE", 0.05)
     paced, far = pair
     settled: list[bool] = []
     paced.setblocking(True)
@@ -110,13 +110,13 @@ def test_to_ask_what_is_there_never_waits(pair: tuple[PacedSocket, socket.socket
     started = time.monotonic()
     with pytest.raises(BlockingIOError):
         paced.recv_waiting(10)
-    assert time.monotonic() - started < pace.SEND_SECONDS / 2
+    assert time.monotonic() - started < pacedsocket.SEND_SECONDS / 2
 
 
 def test_an_answer_that_is_not_taken_is_a_broken_pipe(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "SEND_SECONDS", 0.05)
+    monkeypatch.setattr(pacedsocket, "SEND_SECONDS", 0.05)
     with pytest.raises(BrokenPipeError):
         pair[0].sendall(bytes(50_000_000))
 

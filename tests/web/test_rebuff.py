@@ -94,6 +94,15 @@ def test_what_is_odd_is_for_the_application_to_answer(received: bytes, service: 
     assert rebuff(service, received) is None
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("field", [b"X:" + b" " * 30_000 + b"\nx", b"X: a" + b" \t" * 15_000 + b"b", b"X:\r\n" * 8_000])
+def test_no_head_takes_long_to_look_at(field: bytes, service: Service) -> None:
+    # The event loop does it, so all others would wait; a pattern that tries twice would take for ever.
+    received = b"POST /predict HTTP/1.1\r\nHost: x\r\n" + field + b"\r\nContent-Length: 0\r\n\r\n"
+    for _ in range(20):
+        service.app.extensions["rebuffs"].rebuff(received, QueueFull("The queue is full."), 0.0)
+
+
 def test_a_query_and_percent_signs_are_nothing_special(service: Service) -> None:
     assert rebuff(service, request("/predict?top=3")) is not None
     assert rebuff(service, request("/v1/models/null%3Apredict")) is not None
