@@ -69,14 +69,14 @@ def test_the_number_of_redis_connections_is_the_same_for_8_and_for_512_clients(
     system = make_system(redis_server, TEST_FAULTS="slow=0.001").start()
     client = redis_server.client()
     most = {}
-    for clients in (8, 512):
+    for clients, images in ((8, 200), (512, 600)):
         seen: list[int] = []
 
         def count(done: int, seen: list[int] = seen) -> None:
             if done % 50 == 0:
                 seen.append(sum(c["name"] != "" for c in client.client_list()))
 
-        answers = send_all(system.urls, [picture(number) for number in range(600)], clients, on_answer=count)
+        answers = send_all(system.urls, [picture(number) for number in range(images)], clients, on_answer=count)
         assert [answer for answer in answers if not isinstance(answer, Answer)] == []
         most[clients] = max(seen)
     assert most[512] == most[8]

@@ -46,6 +46,7 @@ const SENTENCES = {
   job_lost: "The queue was restarted and the image was lost on the way.",
   draining: "The server is about to stop and takes nothing more.",
   deadline_exceeded: "It took too long: no worker got to the image in time.",
+  client_gone: "The connection was given up before the answer came.",
   cancelled: "Somebody has cancelled this image.",
   job_failed: "The model failed on this image. Another try will hardly help.",
   unauthorized: "The server asks for an API key. Give it above.",
