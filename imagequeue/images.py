@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -62,14 +62,20 @@ def decode(
         # Its own limit, for the whole process, would overrule a larger one; the check below comes as early.
         Image.MAX_IMAGE_PIXELS = None
         try:
-            with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise TooLarge(f"The image has {width} x {height} pixels; at most {max_pixels} in all are taken.")
-                with room_for(width * height):
+            with ExitStack() as room:
+                with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
+                    width, height = image.size
+                    if width * height > max_pixels:
+                        raise TooLarge(
+                            f"The image has {width} x {height} pixels; at most {max_pixels} in all are taken."
+                        )
+                    room.enter_context(room_for(width * height))
                     if is_fast and image.format == "JPEG":
                         image.draft(None, (_FAST_MARGIN * size[0], _FAST_MARGIN * size[1]))
-                    return _resized(_rgb(_upright(image)), size).tobytes()
+                    pixels = _resized(_rgb(_upright(image)), size).tobytes()
+                # Its memory is free before the next one may take as much.
+                del image
+                return pixels
         except TooLarge:
             raise
         except UnidentifiedImageError as error:
