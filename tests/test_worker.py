@@ -16,7 +16,7 @@ from imagequeue.jobqueue import JobQueue
 from imagequeue.model import Model, null_class
 from tests.support.jobs import end_lease, ids_in, reap
 from tests.support.redisserver import RedisServer
-from tests.support.runningworker import Running, job, null_model, results, send
+from tests.support.runningworker import Halt, Running, job, null_model, results, send
 from tests.support.system import eventually
 
 
@@ -114,21 +114,15 @@ def test_pixels_of_another_size_fail_alone_and_say_which(queue: JobQueue, start:
 
 
 def test_a_drain_finishes_the_batch_and_leaves_nothing_held(queue: JobQueue, start: Callable[..., Running]) -> None:
-    entered, go_on = threading.Event(), threading.Event()
-
-    def at(point: str) -> None:
-        if point == "predicted" and not entered.is_set():
-            entered.set()
-            go_on.wait(20)
-
-    running = start(at=at)
+    halt = Halt("predicted")
+    running = start(at=halt)
     first = job(1)
     send(queue, first)
-    assert entered.wait(20)
+    assert halt.reached.wait(20)
     later = [job(n) for n in range(2, 5)]
     send(queue, *later)
     running.worker.drain()
-    go_on.set()
+    halt.go_on.set()
     running.stop()
     assert results(queue, first)[0].error is None
     assert ids_in(queue) == [one.id for one in later]
@@ -136,20 +130,14 @@ def test_a_drain_finishes_the_batch_and_leaves_nothing_held(queue: JobQueue, sta
 
 
 def test_a_drain_hands_back_what_only_the_bell_had_brought(queue: JobQueue, start: Callable[..., Running]) -> None:
-    rung, go_on = threading.Event(), threading.Event()
-
-    def at(point: str) -> None:
-        if point == "rung":
-            rung.set()
-            go_on.wait(20)
-
-    running = start(at=at)
+    halt = Halt("rung")
+    running = start(at=halt)
     eventually(lambda: queue.client.info("clients")["blocked_clients"] == 1)
     one = job(1)
     send(queue, one)
-    assert rung.wait(20)
+    assert halt.reached.wait(20)
     running.worker.drain()
-    go_on.set()
+    halt.go_on.set()
     running.stop()
     assert ids_in(queue) == [one.id]
 

@@ -12,27 +12,21 @@ import pytest
 from imagequeue import worker as worker_module
 from imagequeue.jobqueue import JobQueue
 from tests.support.redisserver import RedisServer
-from tests.support.runningworker import Running, job, null_model, results, send
+from tests.support.runningworker import Halt, Running, job, null_model, results, send
 from tests.support.system import eventually
 
 
 def test_results_wait_for_a_redis_that_is_away(make_redis: Callable[..., RedisServer]) -> None:
     server = make_redis(appendonly="yes")
     queue = JobQueue(server.client())
-    entered, go_on = threading.Event(), threading.Event()
-
-    def at(point: str) -> None:
-        if point == "predicted" and not entered.is_set():
-            entered.set()
-            go_on.wait(20)
-
-    running = Running(server.url, null_model(), 5.0, at)
+    halt = Halt("predicted")
+    running = Running(server.url, null_model(), 5.0, halt)
     try:
         one = job(1)
         send(queue, one)
-        assert entered.wait(20)
+        assert halt.reached.wait(20)
         server.stop()
-        go_on.set()
+        halt.go_on.set()
         server.start()
         assert results(JobQueue(server.client()), one)[0].error is None
     finally:
@@ -44,12 +38,7 @@ def test_a_drain_while_redis_has_long_been_away_still_waits_for_it(
 ) -> None:
     server = make_redis(appendonly="yes")
     queue = JobQueue(server.client())
-    predicted, go_on, hours, pauses = threading.Event(), threading.Event(), [0.0], [0]
-
-    def at(point: str) -> None:
-        if point == "predicted" and not predicted.is_set():
-            predicted.set()
-            go_on.wait(20)
+    halt, hours, pauses = Halt("predicted"), [0.0], [0]
 
     def sleep(seconds: float) -> None:
         pauses[0] += 1
@@ -60,13 +49,13 @@ def test_a_drain_while_redis_has_long_been_away_still_waits_for_it(
 
     clock = SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter, sleep=sleep)
     monkeypatch.setattr(worker_module, "time", clock)
-    running = Running(server.url, null_model(), 5.0, at)
+    running = Running(server.url, null_model(), 5.0, halt)
     try:
         one = job(1)
         send(queue, one)
-        assert predicted.wait(20)
+        assert halt.reached.wait(20)
         server.stop()
-        go_on.set()
+        halt.go_on.set()
         eventually(lambda: pauses[0] > 0)
         hours[0] += 1
         running.worker.drain()

@@ -26,6 +26,19 @@ def null_model() -> Model:
     return load("null", weights="random", labels="imagenet", size=SIZE, preprocessing="auto", threads=1)
 
 
+class Halt:
+    """For `at`: the worker waits at a point, the first time that it comes there, until it may go on."""
+
+    def __init__(self, point: str) -> None:
+        self.point = point
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, point: str) -> None:
+        if point == self.point and not self.reached.is_set():
+            self.reached.set()
+            self.go_on.wait(20)
+
+
 class Running:
     """A worker in a thread, and what it looks at."""
 
