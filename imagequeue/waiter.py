@@ -66,7 +66,7 @@ class Waiter:
         self._poll_interval = poll_interval
         self._beat = beat
         self._channel = queue.channel(web_id)
-        self._heard = time.monotonic()
+        self._heard = self._answered = time.monotonic()
         self._safety_polled = 0.0
         self._to_cancel: deque[str] = deque(maxlen=MAX_TO_CANCEL)
         self._outstanding: dict[str, Ticket] = {}
@@ -95,8 +95,12 @@ class Waiter:
         return self._subscribed.is_set()
 
     def seconds_away(self) -> float:
-        """For how long nothing has been heard of Redis; 0 while there is a subscription."""
-        return 0.0 if self.is_subscribed else time.monotonic() - self._heard
+        """For how long nothing has been heard of Redis, in whatever way; 0 while there is a subscription."""
+        return 0.0 if self.is_subscribed else time.monotonic() - max(self._heard, self._answered)
+
+    def redis_answered(self) -> None:
+        """Whoever has just had an answer of Redis says so: a subscription that is away does not mean that Redis is."""
+        self._answered = time.monotonic()
 
     @contextmanager
     def expecting(self, job_id: str) -> Iterator[Ticket]:
@@ -170,6 +174,8 @@ class Waiter:
         """One subscription, from its SUBSCRIBE until it breaks."""
         pool = self._subscription.connection_pool
         connection: Any = pool.get_connection()
+        # To the connection's greeting.
+        self.redis_answered()
         try:
             connection.send_command("SUBSCRIBE", self._channel)
             self._heard = asked = unanswered_since = time.monotonic()
@@ -245,8 +251,10 @@ class Waiter:
         old = [t for t in list(self._outstanding.values()) if now - t.born >= min_age and t.envelope is None]
         if not old:
             return False
+        known = self._queue.look_up([t.id for t in old])
+        self.redis_answered()
         found = 0
-        for ticket, (envelope, is_known) in zip(old, self._queue.look_up([t.id for t in old]), strict=True):
+        for ticket, (envelope, is_known) in zip(old, known, strict=True):
             if envelope is not None:
                 ticket.resolve(envelope, "poll")
                 found += 1

@@ -255,6 +255,25 @@ def test_a_thread_that_is_held_up_does_not_take_it_for_a_silence_of_redis(
     assert "subscription_lost" not in caplog.text
 
 
+def test_a_redis_that_answers_and_does_not_let_anybody_subscribe_is_not_away(
+    make_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = make_redis()
+    with server.client() as admin:
+        admin.acl_setuser("default", enabled=True, nopass=True, keys="*", categories=["+@all"], commands=["-subscribe"])
+    queue = JobQueue(connect(server.url, name="web", size=1))
+    waiter = Waiter(queue, connect(server.url, name="w", repeats=0), "web-1", poll_interval=0.1, beat=0.1)
+    greeted, started = [], time.monotonic()
+    waiter.redis_answered = lambda: greeted.append(time.monotonic())  # type: ignore[method-assign]
+    waiter.start()
+    try:
+        eventually(lambda: len(greeted) > 2)
+        assert not waiter.is_subscribed
+        assert greeted[0] > started
+    finally:
+        waiter.stop()
+
+
 def test_seconds_away_counts_only_without_a_subscription(
     make_redis: Callable[..., RedisServer],
 ) -> None:
@@ -266,6 +285,9 @@ def test_seconds_away_counts_only_without_a_subscription(
         eventually(lambda: waiter.is_subscribed)
         assert waiter.seconds_away() == 0
         server.kill()
+        eventually(lambda: waiter.seconds_away() > 0.2)
+        waiter.redis_answered()
+        assert waiter.seconds_away() < 0.2
         eventually(lambda: waiter.seconds_away() > 0.2)
         server.start()
         eventually(lambda: waiter.seconds_away() == 0)

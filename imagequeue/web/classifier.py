@@ -37,8 +37,8 @@ from imagequeue.web.cache import Follower, ResultCache
 from imagequeue.web.hangups import HangUps
 from imagequeue.web.room import DecodingRoom
 
-# A subscription is made anew within milliseconds; one that has been away for longer means that Redis is.
-REDIS_AWAY_SECONDS = 1.0
+# A subscription is made anew within milliseconds, unless its thread waits a second for its turn on a busy machine.
+REDIS_AWAY_SECONDS = 2.0
 
 
 class Classifier:
@@ -271,6 +271,7 @@ class Classifier:
                 # Hundreds of threads of a starved machine want one. If Redis is away, asking for the queue says so.
                 if not self.queue or time.monotonic() > until:
                     raise
+        self._waiter.redis_answered()
         self.door.accepted(backlog)
         answer.enqueued_at = time.perf_counter()
         answer.enqueue_ms = (answer.enqueued_at - started) * 1000

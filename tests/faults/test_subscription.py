@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from imagequeue.client import Answer
@@ -26,10 +24,14 @@ def test_a_subscription_killed_again_and_again_while_results_are_published_costs
     sending = case.history.start(IMAGES, connections=16)
     killed = 0
     with case.server.client() as client:
+
+        def standing() -> int:
+            return sum(one["name"].endswith(":waiter") for one in client.client_list(_type="pubsub"))
+
         while sending.answered < len(IMAGES):
+            # As soon as both stand again, and never before: that may take a second on a busy machine.
+            eventually(lambda: standing() == 2)
             killed += int(client.client_kill_filter(_type="pubsub"))
-            # Time to stand again, where a processor is to be had; it may not be had for a second on a busy machine.
-            threading.Event().wait(0.15)
     assert [outcome for outcome in sending.join() if not isinstance(outcome, Answer)] == []
     assert killed > 2
     case.history.check()
