@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 import logutil
+from imagequeue import kerasmodel
 from imagequeue import model as models
 from imagequeue.connections import connect, host_name, without_secrets
 from imagequeue.doorbell import Doorbell
@@ -47,6 +48,7 @@ def load_model(settings: Settings) -> tuple[models.Model, int]:
             runtime=settings.runtime,
             precision=settings.precision,
             calibration=settings.calibration_images,
+            graphs=settings.model_cache,
         )
         model, max_batch = warm_up(model, settings.max_batch_size)
     if model.weights == "random":
@@ -185,7 +187,7 @@ def main() -> None:
     try:
         if arguments.fetch:
             with logutil.native_output_logged("runtime"):
-                models.fetch(settings.model, settings.model_weights)
+                kerasmodel.fetch(settings.model, settings.model_weights)
         elif arguments.workers:
             raise SystemExit(run_fleet(arguments.workers, settings))
         else:

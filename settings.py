@@ -131,6 +131,13 @@ class Settings:
         "bfloat16 and int8 are faster and change probabilities; docs/internals.md says how much",
     )
     calibration_images: str = _setting("", casts.text, "for int8: a folder of images such as the model will see")
+    model_cache: Path | None = _setting(
+        lambda: casts.cache_folder(os.environ),
+        casts.folder,
+        "a folder for converted models, with which a worker's next start takes a third of the time; `none`: they are "
+        "not kept. See docs/internals.md",
+        shown="`~/.cache/imagequeue`",
+    )
     max_batch_size: int | None = _setting(
         None, casts.batch_size, "images computed together; `auto` measures which size is best", shown="auto"
     )

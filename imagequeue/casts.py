@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
@@ -46,6 +48,16 @@ def seconds(least: float) -> Callable[[str], float]:
         return float(value)
 
     return cast
+
+
+def folder(value: str) -> Path | None:
+    return None if value.lower() == "none" else Path(value).expanduser()
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """Where this user's programs keep what can be made again; None for a user without a home."""
+    home = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "imagequeue" if os.path.isabs(home) else None
 
 
 def batch_size(value: str) -> int | None:

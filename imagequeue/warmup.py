@@ -25,9 +25,14 @@ SERVICE_SECONDS = 0.0015
 LEAST_AUTO = 16
 # A smaller batch is worth so much of the best rate: every image of a batch waits for the last one's.
 GOOD_ENOUGH = 0.97
+# Seconds. A batch that takes so long is not doubled for a few percent: all in it would wait twice as long, and a start
+# on a processor would measure batches of 128 for a quarter of a minute.
+LONGEST_DOUBLED = 0.5
 # So many sizes in a row without a better rate end the search.
 PATIENCE = 2
 _RUNS = 3
+# Seconds.
+_LONG = 0.1
 
 
 def warm_up(model: Model, max_batch: int | None) -> tuple[Model, int]:
@@ -37,7 +42,9 @@ def warm_up(model: Model, max_batch: int | None) -> tuple[Model, int]:
     paces: dict[int, float] = {}
     fruitless = 0
     size = 1
-    while size <= (max_batch or LARGEST_AUTO) and (max_batch or size <= LEAST_AUTO or fruitless < PATIENCE):
+    while size <= (max_batch or LARGEST_AUTO) and (
+        max_batch or size <= LEAST_AUTO or (fruitless < PATIENCE and paces[size // 2] < LONGEST_DOUBLED)
+    ):
         best = min((_per_image(n, seconds) for n, seconds in paces.items()), default=float("inf"))
         paces[size] = _seconds(model, size)
         fruitless = 0 if _per_image(size, paces[size]) < best * GOOD_ENOUGH else fruitless + 1
@@ -60,9 +67,9 @@ def _seconds(model: Model, size: int) -> float:
     """The median of a few runs, after one that may trace and allocate."""
     blank = np.zeros((size, model.size[1], model.size[0], 3), np.uint8)
     model.predict(blank)
-    runs = []
-    # A long batch is its own average.
-    for _ in range(_RUNS if size < LEAST_AUTO else 1):
+    runs: list[float] = []
+    # A long run is its own average, and a start is to be short.
+    while not runs or (len(runs) < _RUNS and sum(runs) < _LONG):
         started = time.perf_counter()
         model.predict(blank)
         runs.append(time.perf_counter() - started)

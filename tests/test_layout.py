@@ -32,10 +32,12 @@ LAYERS = {
     "lease": 3,
     "overview": 3,
     "runtimes": 3,
-    "model": 4,
-    "warmup": 5,
-    "batch": 5,
-    "worker": 5,
+    "graphstore": 4,
+    "kerasmodel": 4,
+    "model": 5,
+    "warmup": 6,
+    "batch": 6,
+    "worker": 6,
     "metrics": 4,
     "workermetrics": 6,
     "faults": 5,
@@ -76,8 +78,8 @@ def test_only_the_scripts_import_settings_and_logutil() -> None:
     assert importers("settings", "logutil") == {"dead"}
 
 
-def test_only_model_and_runtimes_import_keras_and_tensorflow() -> None:
-    assert importers("keras", "tensorflow", "openvino", "jax") <= {"model", "runtimes"}
+def test_only_kerasmodel_and_runtimes_import_keras_and_tensorflow() -> None:
+    assert importers("keras", "tensorflow", "openvino", "jax") <= {"kerasmodel", "runtimes"}
 
 
 def test_only_web_imports_flask() -> None:

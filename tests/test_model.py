@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imagequeue import kerasmodel
 from imagequeue import model as models
 from imagequeue.client import Client
 from imagequeue.errors import ConfigurationError, WeightsMissing
@@ -203,13 +204,13 @@ def test_random_weights_are_called_so_and_labels_that_cannot_be_had_are_numbers(
     def none() -> tuple[str, ...]:
         raise WeightsMissing("ImageNet's labels cannot be had: no internet")
 
-    monkeypatch.setattr(models, "_imagenet_labels", none)
+    monkeypatch.setattr(kerasmodel, "_imagenet_labels", none)
     model = load("Mobile_Net", weights="random", size=(224, 224))
     assert model.weights == "random"
     assert (len(model.labels), model.labels[999]) == (1000, "class_999")
     assert [record.msg for record in caplog.records] == ["labels_missing"]
     with pytest.raises(WeightsMissing):
-        models._labels("imagenet", 1000, must_have=True)
+        kerasmodel.labels_of("imagenet", 1000, must_have=True)
 
 
 @pytest.mark.usefixtures("prepared")
@@ -225,14 +226,14 @@ def test_a_file_of_weights_that_is_missing_or_does_not_fit_is_said(tmp_path: Pat
 def test_a_download_that_fails_becomes_advice_and_leaves_no_timeout_behind() -> None:
     before, during = socket.getdefaulttimeout(), []
 
-    @models._downloading("the weights")
+    @kerasmodel._downloading("the weights")
     def download() -> None:
         during.append(socket.getdefaulttimeout())
         raise OSError("refused")
 
     with pytest.raises(WeightsMissing, match="the weights cannot be had: refused"):
         download()
-    assert during == [models.DOWNLOAD_SILENCE_SECONDS]
+    assert during == [kerasmodel.DOWNLOAD_SILENCE_SECONDS]
     assert socket.getdefaulttimeout() == before
 
 

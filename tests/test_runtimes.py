@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -47,6 +48,10 @@ def preprocess(pixels):  # type: ignore[no-untyped-def]
     return pixels / 127.5 - 1.0
 
 
+def compile_model(engine, keras_model, plan: Plan) -> runtimes.Predict:  # type: ignore[no-untyped-def]
+    return engine.compile_graph(engine.convert(keras_model, preprocess, plan), plan)
+
+
 def expected(keras_model, pixels):  # type: ignore[no-untyped-def]
     return np.asarray(keras_model(preprocess(pixels.astype(np.float32)), training=False))
 
@@ -54,8 +59,8 @@ def expected(keras_model, pixels):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("name", runtimes.NAMES)
 def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str, keras_model) -> None:  # type: ignore[no-untyped-def]
     pytest.importorskip(name)
-    module = __import__(f"imagequeue.runtimes.{name}", fromlist=["compile_model"])
-    predict = module.compile_model(keras_model, preprocess, plan())
+    engine = importlib.import_module(f"imagequeue.runtimes.{name}")
+    predict = compile_model(engine, keras_model, plan())
     for count in (1, 2, 5, 1):
         pixels = batch(count)
         found = predict(pixels)
@@ -78,7 +83,7 @@ def test_openvinos_answers_are_not_overwritten_by_the_next_call(keras_model) -> 
     pytest.importorskip("openvino")
     from imagequeue.runtimes import openvino
 
-    predict = openvino.compile_model(keras_model, preprocess, plan())
+    predict = compile_model(openvino, keras_model, plan())
     first = predict(batch(2))
     before = first.copy()
     predict(batch(2)[::-1])
@@ -91,9 +96,9 @@ def test_bfloat16_is_near_where_the_processor_has_it_and_refused_elsewhere(keras
 
     if "BF16" not in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(ConfigurationError, match="does not compute bfloat16"):
-            openvino.compile_model(keras_model, preprocess, plan("bfloat16"))
+            compile_model(openvino, keras_model, plan("bfloat16"))
         return
-    predict = openvino.compile_model(keras_model, preprocess, plan("bfloat16"))
+    predict = compile_model(openvino, keras_model, plan("bfloat16"))
     pixels = batch(4)
     assert np.abs(predict(pixels) - expected(keras_model, pixels)).max() < 0.05
 
@@ -104,7 +109,31 @@ def test_int8_without_images_says_what_it_takes(keras_model, tmp_path: Path) -> 
     from imagequeue.runtimes import openvino
 
     with pytest.raises(ConfigurationError, match="CALIBRATION_IMAGES"):
-        openvino.compile_model(keras_model, preprocess, plan("int8", str(tmp_path / "none")))
+        compile_model(openvino, keras_model, plan("int8", str(tmp_path / "none")))
+
+
+def test_a_machine_without_a_gpus_driver_is_not_asked_by_tensorflow_and_one_with_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("imagequeue.runtimes.tensorflow.has_gpu", lambda: asked.append(True) or True)
+    monkeypatch.setattr(runtimes.sys, "platform", "linux")
+    monkeypatch.setattr(runtimes, "GPU_DEVICES", (str(tmp_path / "none"),))
+    assert not runtimes._has_gpu()
+    assert not asked
+    monkeypatch.setattr(runtimes, "GPU_DEVICES", (str(tmp_path / "none"), str(tmp_path)))
+    assert runtimes._has_gpu()
+    assert asked
+
+
+def test_a_graph_that_was_written_and_read_gives_the_very_same_answers(keras_model, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("openvino")
+    from imagequeue.runtimes import openvino
+
+    graph = openvino.convert(keras_model, preprocess, plan())
+    openvino.write(graph, tmp_path / openvino.GRAPH_FILE)
+    again = openvino.compile_graph(openvino.read(tmp_path / openvino.GRAPH_FILE), plan())
+    assert np.array_equal(again(batch(3)), openvino.compile_graph(graph, plan())(batch(3)))
 
 
 def test_auto_prefers_openvino_on_a_processor_and_tensorflow_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,20 @@ def test_the_search_ends_when_larger_batches_bring_nothing(monkeypatch: pytest.M
     assert set(model.paces) == {1, 2, 4, 8, 16, 32}
 
 
+def test_a_batch_that_takes_long_already_is_not_doubled_whatever_it_would_bring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def seconds(model: Model, size: int) -> float:
+        asked.append(size)
+        return warmup.LONGEST_DOUBLED * (1 + size / 1000)
+
+    monkeypatch.setattr(warmup, "_seconds", seconds)
+    assert warm_up(model_that_counts([]), None)[1] == warmup.LEAST_AUTO
+    assert asked == [1, 2, 4, 8, 16]
+
+
 def test_where_batches_bring_nothing_the_least_is_given_and_no_more_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 

@@ -1,14 +1,18 @@
 """Runtimes turn a Keras model into one function: a batch of pixels in, a batch of probabilities out.
 
-Each module here has `prepare(threads, precision)`, called before anything of Keras is used, and
-`compile_model(model, preprocess, plan)`. TensorFlow is the reference; OpenVINO is faster on a CPU.
+Each module here has `prepare(threads, precision)`, called before anything of Keras is used, then
+`convert(model, preprocess, plan)`, which gives the graph in the runtime's own form, and `compile_graph(graph, plan)`.
+If its GRAPH_FILE is not empty, `write(graph, file)` and `read(file)` keep the graph under that name, so that the next
+process can do without the first two. TensorFlow is the reference; OpenVINO is faster on a CPU.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import util
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +32,9 @@ Preprocess = Callable[[Any], Any]
 """What the model wants done to float32 pixels of 0 to 255 first, in operations that the runtime can trace."""
 
 NAMES = ("tensorflow", "openvino")
+
+# What the drivers of NVIDIA, of AMD, of Windows's Linux and of NVIDIA's small boards make; without any there is no GPU.
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu")
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,9 @@ def choose(wanted: str, precision: str) -> str:
 
 
 def _has_gpu() -> bool:
+    # TensorFlow takes four seconds to say that there is none.
+    if sys.platform == "linux" and not any(Path(device).exists() for device in GPU_DEVICES):
+        return False
     from imagequeue.runtimes import tensorflow
 
     return tensorflow.has_gpu()

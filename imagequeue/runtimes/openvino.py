@@ -1,6 +1,7 @@
 """OpenVINO: the fastest way on a CPU, in float32, in bfloat16 where the processor has it, in int8 by calibration.
 
-Keras's graph comes through TensorFlow, which is needed to read the weights and idle afterwards.
+Keras's graph comes through TensorFlow, which is needed to read the weights and idle afterwards; a graph that was kept
+(see graphstore) comes without.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from imagequeue.runtimes import tensorflow as reference
 # More images move the calibrated ranges of a ResNet50 hardly at all (NNCF's own default, too).
 MOST_CALIBRATION_IMAGES = 300
 FEWEST_CALIBRATION_IMAGES = 10
+GRAPH_FILE = "graph.xml"
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
@@ -29,15 +31,26 @@ def prepare(threads: int, precision: str) -> None:
     reference.prepare(threads, "float32")
 
 
-def compile_model(model: Any, preprocess: Preprocess, plan: Plan) -> Predict:
-    """Raises ConfigurationError for a precision that this processor, or this folder of images, does not give."""
-    openvino = _library()
-    core = openvino.Core()
+def convert(model: Any, preprocess: Preprocess, plan: Plan) -> Any:
+    """Raises ConfigurationError for int8 that this folder of images does not give."""
+    graph = _library().convert_model(reference.trace(model, preprocess, plan.size))
+    return _quantized(graph, plan) if plan.precision == "int8" else graph
+
+
+def write(graph: Any, file: Path) -> None:
+    """Two files: `file`, and the weights beside it, in full: by default half of their bits are left out."""
+    _library().save_model(graph, file, compress_to_fp16=False)
+
+
+def read(file: Path) -> Any:
+    return _library().Core().read_model(file)
+
+
+def compile_graph(graph: Any, plan: Plan) -> Predict:
+    """Raises ConfigurationError for a precision that this processor does not give."""
+    core = _library().Core()
     if plan.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise ConfigurationError("PRECISION: this processor does not compute bfloat16; float32 is the way here.")
-    graph = openvino.convert_model(reference.trace(model, preprocess, plan.size))
-    if plan.precision == "int8":
-        graph = _quantized(graph, plan)
     compiled = core.compile_model(
         graph,
         "CPU",

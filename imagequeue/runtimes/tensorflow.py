@@ -10,6 +10,9 @@ import numpy as np
 
 from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities
 
+# A frozen graph is kept nowhere: nearly all of a start is TensorFlow itself.
+GRAPH_FILE = ""
+
 
 def has_gpu() -> bool:
     return bool(_tensorflow().config.list_physical_devices("GPU"))
@@ -34,18 +37,22 @@ def prepare(threads: int, precision: str) -> None:
             tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
 
 
-def compile_model(model: Any, preprocess: Preprocess, plan: Plan) -> Predict:
+def convert(model: Any, preprocess: Preprocess, plan: Plan) -> Any:
     """Freeze `model` behind its preprocessing.
 
     Constants instead of variables let the optimizer fold the batch normalisation into the convolutions.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    return convert_variables_to_constants_v2(trace(model, preprocess, plan.size))
+
+
+def compile_graph(graph: Any, plan: Plan) -> Predict:
+    """TensorFlow itself compiles it, when it first runs."""
     tf = _tensorflow()
-    frozen = convert_variables_to_constants_v2(trace(model, preprocess, plan.size))
 
     def predict(pixels: Pixels) -> Probabilities:
-        return np.asarray(frozen(tf.constant(pixels))[0], dtype=np.float32)
+        return np.asarray(graph(tf.constant(pixels))[0], dtype=np.float32)
 
     return predict
 

@@ -1,0 +1,182 @@
+"""Converted models on the disk: found while nothing they were made from has changed, and made anew when not whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imagequeue import graphstore
+from imagequeue.client import Client
+from imagequeue.graphstore import MOST_KEPT, GraphStore, Kept, key_of
+from imagequeue.runtimes import Plan
+from tests.support.pictures import picture
+from tests.support.redisserver import RedisServer
+from tests.support.system import System
+
+PLAN = Plan((4, 3), threads=1, precision="float32")
+NEW = Kept(Path("graph.xml"), "some.h5", ("cat", "dog"))
+
+
+def write(file: Path) -> None:
+    file.write_text("a graph")
+    file.with_suffix(".bin").write_bytes(b"its weights")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> GraphStore:
+    return GraphStore(tmp_path / "graphs")
+
+
+def test_what_was_kept_is_found_with_its_labels_and_only_its_user_may_look(store: GraphStore, tmp_path: Path) -> None:
+    assert store.find("a") is None
+    store.keep("a", NEW, write)
+    found = store.find("a")
+    assert found is not None
+    assert found.graph.read_text() == "a graph"
+    assert (found.weights, found.labels) == (NEW.weights, NEW.labels)
+    assert stat.S_IMODE((tmp_path / "graphs").stat().st_mode) == 0o700
+    assert store.find("b") is None
+
+
+@pytest.mark.parametrize("file", ["graph.xml", "graph.bin", "facts.json"])
+@pytest.mark.parametrize("harm", ["shortened", "changed", "removed"])
+def test_an_entry_that_is_not_whole_is_none_and_can_be_kept_again(
+    store: GraphStore, tmp_path: Path, file: str, harm: str
+) -> None:
+    store.keep("a", NEW, write)
+    harmed = tmp_path / "graphs" / "a" / file
+    if harm == "removed":
+        harmed.unlink()
+    else:
+        harmed.write_bytes(harmed.read_bytes()[:-3] + (b"" if harm == "shortened" else b"???"))
+    assert store.find("a") is None
+    store.keep("a", NEW, write)
+    assert store.find("a") is not None
+
+
+def test_a_disk_that_is_full_in_the_midst_costs_a_warning_and_leaves_nothing(
+    store: GraphStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write_half(file: Path) -> None:
+        file.write_text("half a gr")
+        raise RuntimeError("cannot write: No space left on device")
+
+    store.keep("a", NEW, write_half)
+    assert [record.msg for record in caplog.records] == ["graph_not_kept"]
+    assert list((tmp_path / "graphs").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = GraphStore(tmp_path / "file" / "graphs")
+    store.keep("a", NEW, write)
+    assert store.find("a") is None
+    assert "graph_not_kept" in [record.msg for record in caplog.records]
+
+
+def test_who_comes_second_keeps_nothing_and_says_nothing(
+    store: GraphStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.keep("a", NEW, write)
+    store.keep("a", NEW, write)
+    assert [one.name for one in (tmp_path / "graphs").iterdir()] == ["a"]
+    assert "graph_not_kept" not in [record.msg for record in caplog.records]
+
+
+def test_only_the_entries_used_last_stay(store: GraphStore, tmp_path: Path) -> None:
+    for number in range(MOST_KEPT):
+        store.keep(str(number), NEW, write)
+        os.utime(tmp_path / "graphs" / str(number), (number, number))
+    assert store.find("0") is not None, "used now"
+    store.keep("new", NEW, write)
+    assert {one.name for one in (tmp_path / "graphs").iterdir()} == {"0", "2", "3", "new"}
+
+
+def key(name: str = "resnet50", plan: Plan = PLAN, **other: str) -> str:
+    given = {"weights": "imagenet", "labels": "imagenet", "preprocessing": "auto"} | other
+    return key_of(name, plan=plan, **given)
+
+
+def test_the_key_changes_with_all_that_a_graph_is_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, labels, own = tmp_path / "w.h5", tmp_path / "labels.txt", tmp_path / "own.keras"
+    for file in (weights, labels, own):
+        file.write_bytes(b"one")
+    keys: list[Callable[[], str]] = [
+        lambda: key(),
+        lambda: key("mobilenet"),
+        lambda: key(weights=str(weights)),
+        lambda: key(labels=str(labels)),
+        lambda: key(str(own)),
+        lambda: key(preprocessing="none"),
+        lambda: key(plan=Plan((8, 8), 1, "float32")),
+        lambda: key(plan=Plan((4, 3), 1, "bfloat16")),
+    ]
+    before = [one() for one in keys]
+    assert len(set(before)) == len(keys)
+    assert [one() for one in keys] == before, "and is the same while nothing changes"
+    assert key(plan=Plan((4, 3), 7, "float32")) == key(), "threads are chosen when it is compiled"
+    for file in (weights, labels, own):
+        file.write_bytes(b"two")
+    assert [was == is_now() for was, is_now in zip(before, keys, strict=True)] == [
+        *(True, True, False, False, False, True, True, True)
+    ]
+    monkeypatch.setattr(graphstore, "_version", lambda package: "another")
+    assert not {one() for one in keys} & set(before)
+
+
+def test_the_key_of_int8_changes_with_the_pictures_it_is_calibrated_on(tmp_path: Path) -> None:
+    def int8() -> str:
+        return key(plan=Plan((4, 3), 1, "int8", str(tmp_path)))
+
+    before = int8()
+    (tmp_path / "new.jpg").write_bytes(b"a picture")
+    assert int8() != before
+
+
+def test_random_weights_and_files_that_are_missing_have_no_key(tmp_path: Path) -> None:
+    assert key(weights="random") == ""
+    assert key(weights=str(tmp_path / "none.h5")) == ""
+    assert key(labels=str(tmp_path / "none.txt")) == ""
+
+
+def test_the_next_worker_serves_the_same_answers_without_tensorflow(
+    redis_server: RedisServer, make_system: Callable[..., System], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    size = (24, 16)
+    layers = [keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, "softmax")]
+    keras.Sequential([keras.Input((*size[::-1], 3)), *layers]).save(tmp_path / "own.keras")
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    settings = {
+        "MODEL": tmp_path / "own.keras",
+        "MODEL_LABELS": tmp_path / "labels.txt",
+        "MODEL_CACHE": tmp_path / "graphs",
+        "IMAGE_SIZE": f"{size[0]}x{size[1]}",
+        "MAX_BATCH_SIZE": 2,
+        "RUNTIME": "auto",
+        "DRAIN_SECONDS": 0,
+    }
+    if graphstore.runtimes.choose("auto", "float32") != "openvino":
+        pytest.skip("this machine has a GPU, and TensorFlow keeps no graph")
+    system = make_system(redis_server, **settings)
+    first = system.worker()
+    system.web()
+    with Client(system.url) as client:
+        answer = client.predict(picture(1))
+        assert not Path(f"/proc/{first.pid}/maps").exists() or "libtensorflow" in maps(first.pid)
+        first.stop()
+        second = system.worker()
+        assert client.predict(picture(1)).predictions == answer.predictions
+    assert second.lines("graph_found")
+    assert "libtensorflow" not in maps(second.pid)
+
+
+def maps(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
