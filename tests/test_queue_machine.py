@@ -129,6 +129,24 @@ class QueueMachine(RuleBasedStateMachine):
         if not any(self.model.processing[worker] for worker in self.model.gone):
             self.it.ring(gone[number % len(gone)])
 
+    def frozen(self) -> list[int]:
+        """The workers that were reaped so long ago that nobody looks after their lists, and do not know it yet."""
+        known = self.model.leases.keys() | self.model.gone.keys()
+        return [n for n, hand in enumerate(self.hands) if hand.worker_id and hand.worker_id not in known]
+
+    @precondition(lambda self: self.model.waiting and self.frozen())
+    @rule(number=numbers, beats=maybe, again=maybe)
+    def a_frozen_worker_wakes_and_rings(self, number: int, beats: bool, again: bool) -> None:
+        worker = self.frozen()[number % len(self.frozen())]
+        worker_id = self.hands[worker].worker_id
+        if any(self.model.processing[one] for one in self.model.gone):
+            return
+        self.it.ring(worker_id)
+        if beats:
+            self.it.send(lambda queue: queue.heartbeat(worker_id, LONG), again=again)
+        self.claim(worker, 4, False, again)
+        assert not self.hands[worker].worker_id, "it is told that it is fenced"
+
     @rule(worker=workers, limit=st.integers(1, 4), keeps=maybe, again=maybe)
     def claim(self, worker: int, limit: int, keeps: bool, again: bool) -> None:
         hand, token = self.hands[worker], self.new_name("token")
@@ -181,7 +199,7 @@ class QueueMachine(RuleBasedStateMachine):
     def renew_lease(self, worker: int, ends: bool, again: bool) -> None:
         """Or fail to, for too long."""
         worker_id = self.hands[worker].worker_id
-        if not ends:
+        if worker_id and not ends:
             self.it.send(lambda queue: queue.heartbeat(worker_id, LONG), again=again)
         elif worker_id in self.model.leases:
             self.it.end_lease(worker_id)

@@ -186,6 +186,21 @@ def test_what_a_broken_doorbell_moved_after_the_release_is_swept_later(client: r
     assert ids_in(queue) == [job.id]
 
 
+@pytest.mark.parametrize("asks", ["claim", "heartbeat"])
+def test_what_rings_for_a_worker_that_slept_until_it_was_forgotten_comes_back_once_it_is_fenced(
+    client: redis.Redis, queue: JobQueue, asks: str
+) -> None:
+    reap(queue, victim="w1")
+    client.delete(queue.key("gone"))
+    (job,) = enqueue(queue)
+    client.lmove(queue.name, queue.key("processing:w1"), "LEFT", "RIGHT")
+    with pytest.raises(Fenced):
+        claim(queue, "w1") if asks == "claim" else queue.heartbeat("w1", 5.0)
+    reap(queue)
+    assert ids_in(queue) == [job.id]
+    assert not client.exists(queue.key("processing:w1"))
+
+
 def test_the_gone_are_forgotten_after_a_minute(client: redis.Redis, queue: JobQueue) -> None:
     queue.release("w1")
     seconds, _ = client.time()

@@ -10,7 +10,8 @@
 --       5 how many documents at the head of the processing list the worker has in hand from earlier claims
 --       6 how long a result is kept, ms
 --       7 most documents in `dead`
--- Returns  {'FENCED'} when the worker has no lease: it was reaped; drop all in hand and take a new id
+-- Returns  {'FENCED'} when the worker has no lease: it was reaped; drop all in hand and take a new id.
+--          Its bell may have rung since, though nobody has looked after its list for a while: so it is swept again
 --          {'OK', now ms, document, enqueued ms, attempts, crashes, ...}, four for each job
 -- Repeat   Safe: the same documents come back, and an attempt is counted once for each token.
 -- Dropped  here, unseen by the model: jobs that have a result (cancelled ones too), jobs past their deadline.
@@ -20,7 +21,10 @@ local processing = P .. 'processing:' .. me
 local now = now_ms()
 
 allow_at_maxmemory()
-if not redis.call('ZSCORE', P .. 'workers', me) then return {'FENCED'} end
+if not redis.call('ZSCORE', P .. 'workers', me) then
+  redis.call('ZADD', P .. 'gone', now, me)
+  return {'FENCED'}
+end
 redis.call('ZADD', P .. 'workers', now + lease_ms, me)
 
 local batch, size, holds_suspect = {'OK', now}, 0, false

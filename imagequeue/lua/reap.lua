@@ -12,7 +12,8 @@
 -- each is charged a crash and becomes a suspect, or is failed once it has had its share.
 --
 -- A BLMOVE whose connection broke half-way can still move a document to a list whose owner was reaped or has
--- left, up to its block time later. So ids stay in `gone` for a minute and their lists are swept again.
+-- left, up to its block time later. So ids stay in `gone` for a minute and their lists are swept again. A worker that
+-- was frozen for longer rings once more before it hears that it is fenced, which puts its id there again.
 local interval_ms, max_crashes = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ttl_ms, max_dead, victim = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local GONE_MS = 60000

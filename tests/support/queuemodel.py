@@ -91,6 +91,7 @@ class QueueModel:
 
     def heartbeat(self, worker_id: str, lease_seconds: float) -> None:
         if worker_id not in self.leases:
+            self.gone[worker_id] = False
             raise Fenced("")
         self.leases[worker_id] = False
 
