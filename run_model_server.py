@@ -185,9 +185,11 @@ def main() -> None:
         stream=LogStream(settings.redis_url, settings.image_queue) if settings.log_redis else None,
     )
     try:
-        if arguments.fetch:
+        if arguments.fetch and settings.model == "null":
+            logutil.log("nothing_to_fetch", model=settings.model)
+        elif arguments.fetch:
             with logutil.native_output_logged("runtime"):
-                kerasmodel.fetch(settings.model, settings.model_weights)
+                kerasmodel.fetch(settings.model, settings.model_weights, settings.model_labels)
         elif arguments.workers:
             raise SystemExit(run_fleet(arguments.workers, settings))
         else:
@@ -196,6 +198,8 @@ def main() -> None:
         action = "weights_missing" if isinstance(error, WeightsMissing) else "configuration"
         logutil.fail(action, reason=str(error).splitlines()[0])
         print(f"\n{error}", file=sys.stderr)  # noqa: T201 - several lines for a person, after the one for the log
+        if arguments.fetch and isinstance(error, WeightsMissing):
+            raise SystemExit(error.exit_of_fetch) from None
         raise SystemExit(2) from None
 
 

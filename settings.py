@@ -134,8 +134,8 @@ class Settings:
     model_cache: Path | None = _setting(
         lambda: casts.cache_folder(os.environ),
         casts.folder,
-        "a folder for converted models, with which a worker's next start takes a third of the time; `none`: they are "
-        "not kept. See docs/internals.md",
+        "a folder for OpenVINO's converted models, with which a worker's next start takes a third of the time; `none`: "
+        "they are not kept. See docs/internals.md",
         shown="`~/.cache/imagequeue`",
     )
     max_batch_size: int | None = _setting(

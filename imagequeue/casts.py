@@ -51,13 +51,17 @@ def seconds(least: float) -> Callable[[str], float]:
 
 
 def folder(value: str) -> Path | None:
-    return None if value.lower() == "none" else Path(value).expanduser()
+    try:
+        return None if value.lower() == "none" else Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("a folder, or none") from None
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
     """Where this user's programs keep what can be made again; None for a user without a home."""
-    home = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "imagequeue" if os.path.isabs(home) else None
+    has_home = environment.get("HOME") != "" and os.path.expanduser("~") != "~"
+    home = environment.get("XDG_CACHE_HOME") or (os.path.expanduser("~/.cache") if has_home else "")
+    return Path(home) / "imagequeue" if home else None
 
 
 def batch_size(value: str) -> int | None:

@@ -54,6 +54,9 @@ class ConfigurationError(ImageQueueError):
 class WeightsMissing(ConfigurationError):
     """The model's weights, or the labels that go with them, are neither here nor to be downloaded."""
 
+    # Of `run_model_server.py --fetch`, by which its caller tells this from a setting that cannot work.
+    exit_of_fetch: ClassVar[int] = 3
+
 
 class ClientError(ImageQueueError):
     status = 400

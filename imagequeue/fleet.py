@@ -33,6 +33,9 @@ class Seat:
     pause: float = 0.0
     start_again_at: float = field(default=0.0)
 
+    def lengthen_pause(self, *, is_healthy: bool) -> None:
+        self.pause = FIRST_PAUSE if is_healthy else min(LONGEST_PAUSE, self.pause * 2) or FIRST_PAUSE
+
 
 class Fleet:
     """`count` processes of one command."""
@@ -75,15 +78,7 @@ class Fleet:
         now = time.monotonic()
         if seat.process is None:
             if now >= seat.start_again_at:
-                seat.process = subprocess.Popen(
-                    self._command,
-                    env=self._environment,
-                    preexec_fn=_end_with_parent,
-                    # A terminal's Ctrl-C goes to a whole group, and would be a child's first signal of two.
-                    start_new_session=True,
-                )
-                seat.started_at = now
-                log("child_started", child=seat.process.pid)
+                self._start(seat, now)
             return
         code = seat.process.poll()
         if code is None or self._stopping.is_set():
@@ -91,8 +86,7 @@ class Fleet:
         if code in HOPELESS:
             self._hopeless = code
             return
-        seat.pause = FIRST_PAUSE if now - seat.started_at > HEALTHY_SECONDS else min(LONGEST_PAUSE, seat.pause * 2)
-        seat.pause = seat.pause or FIRST_PAUSE
+        seat.lengthen_pause(is_healthy=now - seat.started_at > HEALTHY_SECONDS)
         warn("child_died", child=seat.process.pid, exit=code, start_again_in=seat.pause)
         try:
             self._on_death(seat.process.pid)
@@ -100,6 +94,24 @@ class Fleet:
             # Its lease ends by itself.
             fail("burial_failed", child=seat.process.pid, reason=repr(error))
         seat.process, seat.start_again_at = None, now + seat.pause
+
+    def _start(self, seat: Seat, now: float) -> None:
+        try:
+            seat.process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                preexec_fn=_end_with_parent,
+                # A terminal's Ctrl-C goes to a whole group, and would be a child's first signal of two.
+                start_new_session=True,
+            )
+        except OSError as error:
+            # No memory, no process to be had: as likely as not just when one was killed for memory. The others go on.
+            seat.lengthen_pause(is_healthy=False)
+            seat.start_again_at = now + seat.pause
+            warn("child_not_started", reason=str(error), start_again_in=seat.pause)
+            return
+        seat.started_at = now
+        log("child_started", child=seat.process.pid)
 
 
 def _end_with_parent() -> None:

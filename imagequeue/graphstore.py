@@ -1,8 +1,8 @@
 """Converted models, kept on the disk: a worker's next start needs neither Keras nor TensorFlow.
 
 An entry is a folder: what the runtime wrote, and facts.json with the labels, the weights' name and the digests. Its
-name is a digest of all that the graph was made from, so nothing in it ever changes and nothing is ever out of date.
-An entry that is not whole is made anew, and a disk on which none can be kept costs no more than the time.
+name is a digest of all that the graph was made from, so an entry never changes, and none is ever out of date. One that
+is not whole is made anew, and a disk on which none can be kept costs no more than a warning and the time.
 """
 
 from __future__ import annotations
@@ -11,29 +11,34 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from imagequeue import runtimes
+from imagequeue import images, kerasmodel, runtimes
 from imagequeue.events import log, warn
 from imagequeue.runtimes import Plan
 
 # A hundred megabytes each, for a model such as ResNet50.
 MOST_KEPT = 4
 FACTS = "facts.json"
-# What takes part in a conversion.
-PACKAGES = ("keras", "tensorflow", "openvino", "nncf")
+# What takes part in a conversion; the last two in the calibration for int8.
+PACKAGES = ("keras", "tensorflow", "openvino", "nncf", "pillow", "cykooz.resizer")
+# No conversion takes so many seconds: whoever began an entry then has died over it.
+ABANDONED_AFTER = 3600.0
+_UNFINISHED = "new-"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One entry. graph: what the runtime wrote, under the name it was given. weights, labels: see model.Model."""
+    """What is kept beside a graph: see model.Model."""
 
-    graph: Path
     weights: str
     labels: tuple[str, ...]
 
@@ -41,18 +46,24 @@ class Kept:
 class GraphStore:
     """One folder of entries, shared by all workers of one user. They may all write the same entry at once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, graph_file: str) -> None:
+        """graph_file: the name under which the runtime writes and reads."""
         self._directory = directory
+        self._graph_file = graph_file
+
+    def graph(self, key: str) -> Path:
+        """Where that entry's graph lies, if there is one."""
+        return self._directory / key / self._graph_file
 
     def find(self, key: str) -> Kept | None:
         """The entry with that key; None if there is none, or none that is whole."""
         entry = self._directory / key
-        if not entry.is_dir():
-            return None
         try:
+            # Not `Path.is_dir`, which raises where the folder may not be searched.
+            if not os.path.isdir(entry) or not self._is_trusted():
+                return None
             facts = json.loads((entry / FACTS).read_text(encoding="utf-8"))
-            kept = Kept(entry / facts["graph"], facts["weights"], tuple(facts["labels"]))
-            if _digests(entry) != facts["digests"]:
+            if facts != _facts(entry, kept := Kept(facts["weights"], tuple(facts["labels"]))):
                 raise ValueError("a file has changed")
         except (OSError, ValueError, LookupError, TypeError) as error:
             warn("kept_graph_broken", entry=str(entry), reason=repr(error))
@@ -67,35 +78,57 @@ class GraphStore:
         shutil.rmtree(self._directory / key, ignore_errors=True)
 
     def keep(self, key: str, kept: Kept, write: Callable[[Path], object]) -> None:
-        """Make an entry. kept.graph: the name of the file that `write` is to make. A failure is only told."""
+        """Make an entry; `write` is called with the file to make. A failure is only told."""
         entry = self._directory / key
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._directory, prefix="new-") as made:
+            if not self._is_trusted():
+                return
+            with tempfile.TemporaryDirectory(dir=self._directory, prefix=_UNFINISHED) as made:
                 unfinished = Path(made) / key
                 unfinished.mkdir()
-                write(unfinished / kept.graph)
-                facts = {
-                    "graph": kept.graph.name,
-                    "weights": kept.weights,
-                    "labels": kept.labels,
-                    "digests": _digests(unfinished),
-                }
-                (unfinished / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+                write(unfinished / self._graph_file)
+                (unfinished / FACTS).write_text(json.dumps(_facts(unfinished, kept)), encoding="utf-8")
                 # As a whole or not at all; who comes second finds the same thing there already.
                 unfinished.rename(entry)
+            log("graph_kept", entry=str(entry))
+            self._tidy()
         except Exception as error:
             # A full disk in the midst of the runtime's writing comes as whatever the runtime makes of it.
-            if not entry.is_dir():
+            if not os.path.isdir(entry):
                 warn("graph_not_kept", folder=str(self._directory), reason=repr(error))
-            return
-        log("graph_kept", entry=str(entry))
-        for old in sorted(self._entries(), key=lambda one: one.stat().st_mtime, reverse=True)[MOST_KEPT:]:
-            # A worker that has mapped its file into memory goes on with it.
+
+    def _is_trusted(self) -> bool:
+        """Who can write here chooses what is answered: only this user, or root, may."""
+        found = self._directory.stat()
+        if os.name != "posix" or (
+            found.st_uid in (0, os.getuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
+            return True
+        warn(
+            "model_cache_not_trusted", folder=str(self._directory), reason="others may write there; chmod 700 mends it"
+        )
+        return False
+
+    def _tidy(self) -> None:
+        """Leave the entries used last. A worker that has mapped a file into its memory goes on with it."""
+        used = {}
+        for one in self._entries():
+            # Another worker may be tidying, too.
+            with suppress(FileNotFoundError):
+                used[one] = one.stat().st_mtime
+        finished = sorted((one for one in used if not one.name.startswith(_UNFINISHED)), key=used.__getitem__)
+        abandoned = [
+            one for one in used if one.name.startswith(_UNFINISHED) and used[one] < time.time() - ABANDONED_AFTER
+        ]
+        for old in [*finished[:-MOST_KEPT], *abandoned]:
             self.drop(old.name)
 
     def _entries(self) -> Iterator[Path]:
-        return (one for one in self._directory.iterdir() if (one / FACTS).is_file())
+        """The folders that are this store's, finished or not; MODEL_CACHE may name one that has others."""
+        for one in self._directory.iterdir():
+            if one.name.startswith(_UNFINISHED) or (one / FACTS).is_file():
+                yield one
 
 
 def key_of(name: str, *, weights: str, labels: str, preprocessing: str, plan: Plan) -> str:
@@ -104,27 +137,39 @@ def key_of(name: str, *, weights: str, labels: str, preprocessing: str, plan: Pl
 
     name, weights, labels, preprocessing: as for model.load.
     """
-    if weights == "random" and not name.endswith(".keras"):
+    is_own = name.endswith(".keras")
+    if weights == "random":
         return ""
-    digest = hashlib.sha256()
     try:
         facts = {
-            # Keras's own weights are pinned by its version.
-            "model": _identity(name) if name.endswith(".keras") else name,
-            "weights": "" if name.endswith(".keras") else "imagenet" if weights == "imagenet" else _identity(weights),
+            "model": _identity(name) if is_own else name,
+            "weights": "" if is_own else "imagenet" if weights == "imagenet" else _identity(weights),
             "labels": "imagenet" if labels == "imagenet" else _identity(labels),
+            "downloaded": _listing(kerasmodel.home() / "models")
+            if "imagenet" in ("" if is_own else weights, labels)
+            else [],
+            "keras": _digest(kerasmodel.home() / "keras.json") if (kerasmodel.home() / "keras.json").exists() else "",
             "preprocessing": preprocessing,
             "size": plan.size,
             "precision": plan.precision,
             "calibration": _listing(Path(plan.calibration)) if plan.precision == "int8" else [],
             "versions": {package: _version(package) for package in PACKAGES},
             # The way of converting, so that nobody has to remember to count it up.
-            "code": [_digest(file) for file in sorted(Path(runtimes.__file__).parent.glob("*.py"))],
+            "code": {file.name: _digest(file) for file in _sources()},
         }
     except OSError:
         return ""
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _sources() -> list[Path]:
+    return [Path(str(kerasmodel.__file__)), Path(str(images.__file__)), *Path(runtimes.__file__).parent.glob("*.py")]
+
+
+def _facts(entry: Path, kept: Kept) -> dict[str, Any]:
+    digests = {file.name: _digest(file) for file in entry.iterdir() if file.name != FACTS}
+    facts = {"weights": kept.weights, "labels": list(kept.labels), "digests": digests}
+    return {**facts, "digest": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
 
 
 def _identity(name: str) -> tuple[str, str]:
@@ -140,12 +185,8 @@ def _digest(file: Path) -> str:
         return digest.hexdigest()
 
 
-def _digests(entry: Path) -> dict[str, str]:
-    return {file.name: _digest(file) for file in sorted(entry.iterdir()) if file.name != FACTS}
-
-
 def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Calibration pictures may be many and large, so their times stand for their contents."""
+    """These files may be many and large, so their times stand for their contents."""
     return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir())
 
 

@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +20,20 @@ from imagequeue.runtimes import Preprocess
 
 # A download that hears nothing for this long is given up; Keras itself would wait for ever.
 DOWNLOAD_SILENCE_SECONDS = 30
+RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
+LABELS_FILE = "imagenet_class_index.json"
 
 
-def fetch(name: str, weights: str) -> None:
+def fetch(name: str, weights: str, labels: str) -> None:
     """Download what building `name` will need, and show how far it is. Raises WeightsMissing."""
     build(name, weights, "auto")
-    _imagenet_labels()
+    if labels == "imagenet":
+        _imagenet_labels()
+
+
+def home() -> Path:
+    """Keras's own folder: what it has downloaded, and its settings."""
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
 
 
 def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Preprocess]:
@@ -47,7 +54,7 @@ def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Prepro
     if weights == "random":
         return construct(weights=None), "random", preprocess
     if weights == "imagenet":
-        with _downloading(f"the ImageNet weights of {name}"):
+        with _downloading(f"the ImageNet weights of {name}", RESNET50_FILE):
             return construct(weights="imagenet"), "imagenet", preprocess
     if not Path(weights).is_file():
         raise WeightsMissing(
@@ -135,41 +142,60 @@ def labels_of(labels: str, classes: int, *, must_have: bool) -> tuple[str, ...]:
 def _imagenet_labels() -> tuple[str, ...]:
     from keras.applications import imagenet_utils
 
-    with _downloading("ImageNet's labels"):
+    with _downloading("ImageNet's labels", LABELS_FILE):
         # Decoding the 1000 unit vectors gives the labels in order through the public function, hash check included.
         rows = imagenet_utils.decode_predictions(np.eye(1000), top=1)
     return tuple(row[0][1] for row in rows)
 
 
 @contextmanager
-def _downloading(what: str) -> Iterator[None]:
+def _downloading(what: str, usual_file: str) -> Iterator[None]:
     """One process at a time, with a time limit on silence; turns a failure into advice."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_SILENCE_SECONDS)
     try:
-        with open(Path(tempfile.gettempdir()) / f"imagequeue-download-{os.getuid()}.lock", "w") as lock:
-            # Keras downloads in place: a second worker would take the first one's half for a whole.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _alone(home()):
             yield
     except Exception as error:
-        raise WeightsMissing(_advice(what, error)) from error
+        raise WeightsMissing(_advice(what, usual_file, error)) from error
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _advice(what: str, error: Exception) -> str:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keras downloads in place: a second worker would take the first one's half for a whole."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "imagequeue.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # Who may not write here downloads nothing to here either.
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _advice(what: str, usual_file: str, error: Exception) -> str:
     import keras
 
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    folder = home() / "models"
     # Keras names the file only in the address that failed.
-    files = {*re.findall(r"https?://\S+/([\w.-]+)", str(error)), "imagenet_class_index.json"}
-    if len(files) == 1:
-        files.add("resnet50_weights_tf_dim_ordering_tf_kernels.h5")
+    files = {*(re.findall(r"https?://\S+/([\w.-]+)", str(error)) or [usual_file]), LABELS_FILE}
+    may_write = os.access(folder if folder.exists() else folder.parent, os.W_OK)
     return (
         f"{what} cannot be had: {error}\n"
-        f"Keras {keras.__version__} downloads it once, with internet. For a machine without, put these two files, "
-        f"copied from a machine that has them, into {home}:\n"
+        f"Keras {keras.__version__} downloads it once, with internet. For a machine without, put what is missing of "
+        f"these, copied from a machine that has them, into {folder}:\n"
         + "".join(f"  {file}\n" for file in sorted(files, reverse=True))
+        + (
+            ""
+            if may_write
+            else "Keras passes over that folder while it may not write there; KERAS_HOME names another.\n"
+        )
         + "or name another file of weights in MODEL_WEIGHTS. To try the speed without any, set MODEL_WEIGHTS=random: "
         "its labels mean nothing."
     )

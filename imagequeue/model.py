@@ -11,11 +11,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from imagequeue import kerasmodel, runtimes
-from imagequeue.events import log
+from imagequeue.events import log, warn
 from imagequeue.graphstore import GraphStore, Kept, key_of
 from imagequeue.job import Prediction
 from imagequeue.runtimes import Pixels, Predict, Probabilities
@@ -114,23 +116,48 @@ def load(
     chosen = runtimes.choose(runtime, precision)
     engine = importlib.import_module(f"imagequeue.runtimes.{chosen}")
     plan = runtimes.Plan(size, threads, precision, calibration)
-    store = GraphStore(graphs) if graphs and engine.GRAPH_FILE else None
-    key = key_of(name, weights=weights, labels=labels, preprocessing=preprocessing, plan=plan) if store else ""
-    kept = store.find(key) if store and key else None
-    if kept is not None:
-        log("graph_found", entry=str(kept.graph.parent))
-        graph = engine.read(kept.graph)
+    if not graphs or not engine.GRAPH_FILE:
+        graph, kept = _converted(engine, name, weights, labels, preprocessing, plan)
     else:
-        engine.prepare(threads, precision)
-        keras_model, source, preprocess = kerasmodel.build(name, weights, preprocessing)
-        kerasmodel.check_shapes(keras_model, name, size)
-        names = kerasmodel.labels_of(labels, int(keras_model.output_shape[-1]), must_have=weights != "random")
-        graph = engine.convert(keras_model, preprocess, plan)
-        kept = Kept(Path(engine.GRAPH_FILE), source, names)
-        if store and key:
-            store.keep(key, kept, lambda file: engine.write(graph, file))
+        store = GraphStore(graphs, engine.GRAPH_FILE)
+
+        def key() -> str:
+            return key_of(name, weights=weights, labels=labels, preprocessing=preprocessing, plan=plan)
+
+        found = _found(engine, store, before := key())
+        graph, kept = found or _converted(engine, name, weights, labels, preprocessing, plan)
+        # A file that was replaced, or downloaded, meanwhile: nobody knows which of the two went into the graph.
+        if not found and before and before == key():
+            store.keep(before, kept, lambda file: engine.write(graph, file))
     predict: Predict = engine.compile_graph(graph, plan)
     return Model(Path(name).stem, kept.weights, chosen, precision, size, kept.labels, predict)
+
+
+def _found(engine: ModuleType, store: GraphStore, key: str) -> tuple[Any, Kept] | None:
+    """The graph with that key as it was kept, or None."""
+    kept = store.find(key) if key else None
+    if kept is None:
+        return None
+    try:
+        graph = engine.read(store.graph(key))
+    except Exception as error:
+        # Another worker's tidying was first, or the runtime does not like what it wrote itself.
+        warn("kept_graph_broken", entry=str(store.graph(key).parent), reason=repr(error))
+        store.drop(key)
+        return None
+    log("graph_found", entry=str(store.graph(key).parent))
+    return graph, kept
+
+
+def _converted(
+    engine: ModuleType, name: str, weights: str, labels: str, preprocessing: str, plan: runtimes.Plan
+) -> tuple[Any, Kept]:
+    """The graph made from Keras's model."""
+    engine.prepare(plan.threads, plan.precision)
+    keras_model, source, preprocess = kerasmodel.build(name, weights, preprocessing)
+    kerasmodel.check_shapes(keras_model, name, plan.size)
+    names = kerasmodel.labels_of(labels, int(keras_model.output_shape[-1]), must_have=source != "random")
+    return engine.convert(keras_model, preprocess, plan), Kept(source, names)
 
 
 def _null_predict(pixels: Pixels) -> Probabilities:

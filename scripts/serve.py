@@ -24,6 +24,7 @@ import redis
 from honcho.manager import Manager
 
 from imagequeue.connections import without_secrets
+from imagequeue.errors import WeightsMissing
 from scripts.local_redis import OLDEST, USUAL_PORT, LocalRedis, free_port, is_free, new_enough
 from settings import Settings, given_by_user, load_or_exit
 
@@ -111,7 +112,7 @@ def weights_or_random(settings: Settings) -> str:
     if settings.model == "null" or settings.model.endswith(".keras") or settings.model_weights != "imagenet":
         say(f"[2/3] Model {settings.model}, weights {settings.model_weights}")
         return settings.model_weights
-    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    cache = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "models"
     if settings.model == "resnet50" and (cache / RESNET50_FILE).exists():
         say(f"[2/3] Model {settings.model}, weights in {cache}")
         return settings.model_weights
@@ -119,7 +120,7 @@ def weights_or_random(settings: Settings) -> str:
     fetched = subprocess.run([sys.executable, str(ROOT / "run_model_server.py"), "--fetch"], cwd=ROOT, check=False)
     if fetched.returncode == 0:
         return settings.model_weights
-    if fetched.returncode != 2:
+    if fetched.returncode != WeightsMissing.exit_of_fetch:
         raise give_up("The model server could not be started; the lines above say why.")
     say(BANNER)
     return "random"

@@ -196,3 +196,21 @@ Fleet([sys.executable, "-c", os.environ["CHILD"]], 2, environment=dict(os.enviro
     parent.wait()
     children = [int(file.name) for file in tmp_path.iterdir()]
     eventually(lambda: not [pid for pid in children if is_alive(pid)])
+
+
+def test_a_child_that_cannot_be_started_is_tried_again_and_the_others_go_on(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen, failed = subprocess.Popen, []
+
+    def fail_at_first(*arguments: object, **options: object) -> object:
+        if len(failed) < 3:
+            failed.append(arguments)
+            raise BlockingIOError("Resource temporarily unavailable")
+        return popen(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(fleet_module.subprocess, "Popen", fail_at_first)
+    running = start(count=2)
+    eventually(lambda: len(running.pids()) == 2)
+    assert len(failed) == 3
+    assert running.end() == 0

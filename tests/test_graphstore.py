@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.support.redisserver import RedisServer
 from tests.support.system import System
 
 PLAN = Plan((4, 3), threads=1, precision="float32")
-NEW = Kept(Path("graph.xml"), "some.h5", ("cat", "dog"))
+NEW = Kept("some.h5", ("cat", "dog"))
 
 
 def write(file: Path) -> None:
@@ -28,16 +30,14 @@ def write(file: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> GraphStore:
-    return GraphStore(tmp_path / "graphs")
+    return GraphStore(tmp_path / "graphs", "graph.xml")
 
 
 def test_what_was_kept_is_found_with_its_labels_and_only_its_user_may_look(store: GraphStore, tmp_path: Path) -> None:
     assert store.find("a") is None
     store.keep("a", NEW, write)
-    found = store.find("a")
-    assert found is not None
-    assert found.graph.read_text() == "a graph"
-    assert (found.weights, found.labels) == (NEW.weights, NEW.labels)
+    assert store.find("a") == NEW
+    assert store.graph("a").read_text() == "a graph"
     assert stat.S_IMODE((tmp_path / "graphs").stat().st_mode) == 0o700
     assert store.find("b") is None
 
@@ -72,10 +72,49 @@ def test_a_disk_that_is_full_in_the_midst_costs_a_warning_and_leaves_nothing(
 
 def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
-    store = GraphStore(tmp_path / "file" / "graphs")
+    store = GraphStore(tmp_path / "file" / "graphs", "graph.xml")
     store.keep("a", NEW, write)
     assert store.find("a") is None
     assert "graph_not_kept" in [record.msg for record in caplog.records]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can try what another user may")
+def test_a_folder_that_may_not_be_searched_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "home").mkdir(mode=0o700)
+    store = GraphStore(tmp_path / "home" / "graphs", "graph.xml")
+    store.keep("a", NEW, write)
+    os.seteuid(65534)
+    try:
+        assert store.find("a") is None
+        store.keep("a", NEW, write)
+    finally:
+        os.seteuid(0)
+    assert "graph_not_kept" in [record.msg for record in caplog.records]
+    assert store.find("a") == NEW
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere nobody says who may write")
+@pytest.mark.parametrize("mode", [0o770, 0o777])
+def test_a_folder_in_which_others_may_write_is_neither_read_nor_written(
+    store: GraphStore, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.keep("a", NEW, write)
+    (tmp_path / "graphs").chmod(mode)
+    assert store.find("a") is None
+    store.keep("b", NEW, write)
+    assert [one.name for one in (tmp_path / "graphs").iterdir()] == ["a"]
+    assert [record.msg for record in caplog.records] == ["model_cache_not_trusted"] * 2
+
+
+def test_what_a_worker_that_was_killed_has_begun_goes_when_no_other_can_be_at_it(
+    store: GraphStore, tmp_path: Path
+) -> None:
+    for name, age in (("new-killed", graphstore.ABANDONED_AFTER + 10), ("new-at-it", 10.0)):
+        (tmp_path / "graphs" / name).mkdir(parents=True)
+        os.utime(tmp_path / "graphs" / name, (time.time() - age,) * 2)
+    (tmp_path / "graphs").chmod(0o700)
+    store.keep("a", NEW, write)
+    assert {one.name for one in (tmp_path / "graphs").iterdir()} == {"a", "new-at-it"}
 
 
 def test_who_comes_second_keeps_nothing_and_says_nothing(
@@ -96,11 +135,19 @@ def test_only_the_entries_used_last_stay(store: GraphStore, tmp_path: Path) -> N
     assert {one.name for one in (tmp_path / "graphs").iterdir()} == {"0", "2", "3", "new"}
 
 
+@pytest.fixture
+def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "keras" / "models").mkdir(parents=True)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return tmp_path / "keras"
+
+
 def key(name: str = "resnet50", plan: Plan = PLAN, **other: str) -> str:
     given = {"weights": "imagenet", "labels": "imagenet", "preprocessing": "auto"} | other
     return key_of(name, plan=plan, **given)
 
 
+@pytest.mark.usefixtures("keras_home")
 def test_the_key_changes_with_all_that_a_graph_is_made_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights, labels, own = tmp_path / "w.h5", tmp_path / "labels.txt", tmp_path / "own.keras"
     for file in (weights, labels, own):
@@ -128,6 +175,20 @@ def test_the_key_changes_with_all_that_a_graph_is_made_from(tmp_path: Path, monk
     assert not {one() for one in keys} & set(before)
 
 
+def test_the_key_changes_with_what_keras_has_downloaded_its_settings_and_the_code_that_converts(
+    keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [key()]
+    for file in (keras_home / "models" / "weights.h5", keras_home / "keras.json"):
+        file.write_bytes(b"new")
+        keys.append(key())
+    (tmp_path / "code.py").write_text("another way")
+    monkeypatch.setattr(graphstore, "_sources", lambda: [tmp_path / "code.py"])
+    keys.append(key())
+    assert len(set(keys)) == 4
+
+
+@pytest.mark.usefixtures("keras_home")
 def test_the_key_of_int8_changes_with_the_pictures_it_is_calibrated_on(tmp_path: Path) -> None:
     def int8() -> str:
         return key(plan=Plan((4, 3), 1, "int8", str(tmp_path)))
@@ -137,12 +198,25 @@ def test_the_key_of_int8_changes_with_the_pictures_it_is_calibrated_on(tmp_path:
     assert int8() != before
 
 
+@pytest.mark.usefixtures("keras_home")
 def test_random_weights_and_files_that_are_missing_have_no_key(tmp_path: Path) -> None:
     assert key(weights="random") == ""
     assert key(weights=str(tmp_path / "none.h5")) == ""
     assert key(labels=str(tmp_path / "none.txt")) == ""
+    assert key(str(tmp_path / "none.keras")) == ""
 
 
+def test_an_own_model_with_its_own_labels_needs_nothing_of_keras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "none"))
+    for name in ("own.keras", "labels.txt"):
+        (tmp_path / name).write_text("something")
+    assert key(str(tmp_path / "own.keras"), labels=str(tmp_path / "labels.txt"))
+    assert not key(str(tmp_path / "own.keras")), "ImageNet's labels are downloaded"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is seen in /proc")
 def test_the_next_worker_serves_the_same_answers_without_tensorflow(
     redis_server: RedisServer, make_system: Callable[..., System], tmp_path: Path
 ) -> None:
@@ -170,12 +244,21 @@ def test_the_next_worker_serves_the_same_answers_without_tensorflow(
     system.web()
     with Client(system.url) as client:
         answer = client.predict(picture(1))
-        assert not Path(f"/proc/{first.pid}/maps").exists() or "libtensorflow" in maps(first.pid)
+        assert "libtensorflow" in maps(first.pid)
         first.stop()
         second = system.worker()
         assert client.predict(picture(1)).predictions == answer.predictions
-    assert second.lines("graph_found")
-    assert "libtensorflow" not in maps(second.pid)
+        assert second.lines("graph_found")
+        assert "libtensorflow" not in maps(second.pid)
+        # Whole, and yet nothing that OpenVINO can read.
+        (entry,) = (tmp_path / "graphs").iterdir()
+        GraphStore(tmp_path / "graphs", "graph.xml").drop(entry.name)
+        GraphStore(tmp_path / "graphs", "graph.xml").keep(entry.name, Kept("own.keras", ("cat", "dog")), write)
+        second.stop()
+        third = system.worker()
+        assert client.predict(picture(1)).predictions == answer.predictions
+    assert third.lines("kept_graph_broken")
+    assert third.lines("graph_kept")
 
 
 def maps(pid: int) -> str:

@@ -226,7 +226,7 @@ def test_a_file_of_weights_that_is_missing_or_does_not_fit_is_said(tmp_path: Pat
 def test_a_download_that_fails_becomes_advice_and_leaves_no_timeout_behind() -> None:
     before, during = socket.getdefaulttimeout(), []
 
-    @kerasmodel._downloading("the weights")
+    @kerasmodel._downloading("the weights", "weights.h5")
     def download() -> None:
         during.append(socket.getdefaulttimeout())
         raise OSError("refused")

@@ -71,7 +71,7 @@ def test_where_batches_bring_nothing_the_least_is_given_and_no_more_is_tried(mon
 
     def seconds(model: Model, size: int) -> float:
         asked.append(size)
-        return 0.2 * size
+        return 0.02 * size
 
     monkeypatch.setattr(warmup, "_seconds", seconds)
     assert warm_up(model_that_counts([]), None)[1] == warmup.LEAST_AUTO

@@ -109,13 +109,21 @@ class Script:
             self.wait()
 
     def stop(self) -> None:
+        self.tell_to_stop()
+        self.end()
+
+    def tell_to_stop(self) -> None:
+        """Once: a second signal would end a worker with its batch in hand."""
         if self.is_running:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
-            try:
-                self.wait(15)
-            except subprocess.TimeoutExpired:
-                self.kill()
+
+    def end(self) -> None:
+        """Wait for one that was told to stop, and kill it if it does not."""
+        try:
+            self.wait(15)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 class System:
@@ -220,11 +228,9 @@ class System:
 
     def stop(self) -> None:
         for script in (*self.webs, *self.workers):
-            if script.is_running:
-                script.signal(signal.SIGCONT)
-                script.signal(signal.SIGTERM)
+            script.tell_to_stop()
         for script in (*self.webs, *self.workers):
-            script.stop()
+            script.end()
 
     def kill(self) -> None:
         """At once, children first, so that no supervisor or master is left to start another."""
