@@ -55,7 +55,7 @@ class Waiter:
         web_id: str,
         *,
         poll_interval: float = 1.0,
-        beat: float = 2.0,
+        beat: float = 1.0,
     ) -> None:
         """subscription: a client whose single connection is the waiter's own; it must not repeat commands.
 
@@ -178,14 +178,14 @@ class Waiter:
         self.redis_answered()
         try:
             connection.send_command("SUBSCRIBE", self._channel)
-            self._heard = asked = unanswered_since = time.monotonic()
+            asked = unanswered_since = time.monotonic()
             while not self._stopping.is_set():
                 # Before the look: a thread that was held up after it must not take the time for Redis's silence.
                 now = time.monotonic()
                 if not connection.can_read(timeout=min(self._beat, self._poll_interval) / 2):
                     beat = self._poll_interval / 2 if self._outstanding else self._beat
                     if unanswered_since and now - unanswered_since > SILENT_BEATS * beat:
-                        raise redis.ConnectionError(f"silent for {now - self._heard:.1f} s")
+                        raise redis.ConnectionError(f"silent for {now - unanswered_since:.1f} s")
                     if now - max(asked, self._heard) >= beat:
                         connection.send_command("PING", check_health=False)
                         asked = now

@@ -184,14 +184,14 @@ class Worker:
 
     def _complete(self, token: str, outcomes: Sequence[Outcome]) -> Completed | None:
         """Bring the batch's results home; None where that told nothing of the queue."""
-        worker_id = self._lease.worker_id
+        worker_id, since = self._lease.worker_id, time.monotonic()
         # First, so that those that are left are what the processing list begins with.
         for outcome in outcomes:
             if outcome.reason:
                 job = outcome.job
-                self._insist(self._queue.fail, worker_id, job.id, job.reply_to, outcome.result, outcome.reason)
+                self._insist(since, self._queue.fail, worker_id, job.id, job.reply_to, outcome.result, outcome.reason)
         good = [(o.job, o.result) for o in outcomes if not o.reason]
-        return self._insist(self._queue.complete, worker_id, token, good) if good else None
+        return self._insist(since, self._queue.complete, worker_id, token, good) if good else None
 
     def _account_for(self, outcomes: Sequence[Outcome], completed: Completed | None) -> None:
         """The books of a batch whose results are stored."""
@@ -207,15 +207,18 @@ class Worker:
         if completed and completed.stored < len(good):
             log("late", batch=len(good), stored=completed.stored)
 
-    def _insist(self, call: Callable[..., Answer], *args: object) -> Answer | None:
-        """Bring computed results home, however long Redis is away: the work is done, and a repeat is safe."""
-        pause, called_at = 0.05, time.monotonic()
+    def _insist(self, since: float, call: Callable[..., Answer], *args: object) -> Answer | None:
+        """Bring computed results home, however long Redis is away: the work is done, and a repeat is safe.
+
+        since: the instant (of time.monotonic) from which on a drain's patience counts.
+        """
+        pause = 0.05
         while True:
             self._lease.tick()
             try:
                 return call(*args)
             except RedisDown as error:
-                patience_from = max(called_at, self._drained_at)
+                patience_from = max(since, self._drained_at)
                 if self._draining.is_set() and time.monotonic() > patience_from + DRAIN_PATIENCE:
                     fail("results_left", reason=error.message)
                     return None

@@ -17,18 +17,18 @@ from typing import Any
 from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect, host_name
 from imagequeue.errors import (
+    DeadlineExceeded,
     ImageQueueError,
     NoConnection,
     NoWorkers,
     QueueFull,
     RedisDown,
-    RedisSilent,
     without_frames,
 )
 from imagequeue.events import log
 from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
-from imagequeue.overview import Lookout, Overview, look
+from imagequeue.overview import Lookout, look
 from imagequeue.ticket import Ticket
 from imagequeue.waiter import Waiter
 from imagequeue.web.admission import MAX_UNDECODED_BYTES, RESERVED_THREADS, Admission, Visit
@@ -76,7 +76,7 @@ class Classifier:
         # Called with each image's answer, by the thread that gives it.
         self.on_answer: list[Callable[[Answer], object]] = []
         self.on_stop: list[Callable[[], object]] = []
-        self.lookout = Lookout(self._look)
+        self.lookout = Lookout(lambda: look(self.queue))
         self._is_draining = is_draining
         self.redis_url = redis_url
         self.queue_name = queue_name
@@ -129,6 +129,7 @@ class Classifier:
             return "draining"
         try:
             workers = self._queue.live_workers()
+            self._waiter.redis_answered()
         except RedisDown:
             return "redis"
         if not self._waiter.is_subscribed:
@@ -143,9 +144,6 @@ class Classifier:
             # At once: asking a Redis that is silent would hold a thread for seconds first.
             raise RedisDown("Redis does not answer.")
         return self._queue
-
-    def _look(self) -> Overview:
-        return look(self.queue)
 
     def admit(self, content_length: int | None) -> Visit:
         """Let a request in, before its body is read. Raises Unavailable, as ServerBusy, QueueFull, RedisDown …"""
@@ -228,6 +226,8 @@ class Classifier:
         """
         answer, ticket = answer or Answer(id=""), None
         try:
+            if time.monotonic() > until:
+                raise DeadlineExceeded("The deadline passed before the image was enqueued.")
             job = self._decode(upload, top, answer)
             if registered is None:
                 self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout, until)
@@ -235,14 +235,12 @@ class Classifier:
                 ticket = registered.enter_context(self._waiter.expecting(job.id))
                 self._enqueue(job, log_fields, answer, self.timeout, until)
                 ticket.is_enqueued = True
-        except (QueueFull, NoWorkers) as refusal:
-            self.door.remember(refusal)
-            answer.error = without_frames(refusal)
-        except RedisSilent as error:
-            # It may have been accepted, the answer lost; the client hears of a refusal, so nobody is to compute it.
-            self._waiter.give_up(answer.id)
-            answer.error = without_frames(error)
         except ImageQueueError as error:
+            if isinstance(error, (QueueFull, NoWorkers)):
+                self.door.remember(error)
+            elif isinstance(error, RedisDown) and not isinstance(error, NoConnection):
+                # Accepted perhaps, and the answer lost; the client hears of a refusal, so nobody is to compute it.
+                self._waiter.give_up(answer.id)
             answer.error = without_frames(error)
         return answer, ticket
 

@@ -26,10 +26,10 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from imagequeue.errors import Unavailable
 from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
 from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
-from imagequeue.web.rebuff import Rebuff
+from imagequeue.web.rebuff import Rebuff, head_too_long
 
 HEAD_SECONDS = 10.0
-# A longer head goes on to Gunicorn's parser, which has limits of its own.
+# A longer one is refused: a thread would have to wait for its end. Browsers and proxies stop far before.
 MAX_HEAD = 32 * 1024
 # Heads are gathered for no longer before the first of them is given a thread.
 GATHER_SECONDS = 0.02
@@ -65,11 +65,13 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
                 head += conn.parser.unreader.take_buffered()
         if not self._collect(conn, head):
             return
-        if END_OF_HEAD in head or len(head) >= MAX_HEAD:
+        if END_OF_HEAD in head:
             if self.doorman is not None and head.startswith(b"POST "):
                 self.doorman.arrive(conn, bytes(head))
             else:
                 self._hand_over(conn, bytes(head))
+        elif len(head) >= MAX_HEAD:
+            self._turn_away(conn, head_too_long(MAX_HEAD))
         else:
             conn.sock.setblocking(False)
             self._heads[conn] = (deadline, head)
@@ -205,6 +207,11 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             self._accounting = self.tpool.submit(self.doorman.rebuffs.account)
         for conn in [conn for conn, deadline in self._leaving.items() if deadline <= now]:
             self._see_off(conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: Any) -> bool:
+        # What is left of a body that the answer did not need is thrown away, and its sender is not waited for.
+        conn.sock.hurry()
+        return bool(super()._keepalive_after(conn, keepalive))
 
     def handle(self, conn: TConn) -> Any:
         """In a thread: the request, and where it was the connection's last, its end."""

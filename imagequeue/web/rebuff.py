@@ -58,6 +58,17 @@ class _Entry:
     fields: dict[str, str]
 
 
+def head_too_long(limit: int) -> Rebuff:
+    """For a request whose head has not ended within `limit` bytes."""
+    document = error_document("", "bad_request", f"The request's header fields are longer than {limit} bytes.", "")
+    content = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+    answer = (
+        f"HTTP/1.1 431 Request Header Fields Too Large\r\nServer: gunicorn\r\nDate: {http_date()}\r\n"
+        f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n{_FIXED}\r\n"
+    ).encode("latin-1") + content
+    return Rebuff(answer, is_all_here=False)
+
+
 class Rebuffs:
     """The rebuffs of one process, and the account of them."""
 

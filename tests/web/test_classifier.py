@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 from werkzeug.test import TestResponse
 
 from imagequeue.connections import POOL_SIZE
-from imagequeue.job import Prediction, Result
+from imagequeue.errors import RedisDown
+from imagequeue.job import Job, Prediction, Result
+from imagequeue.jobqueue import Backlog, Claimed
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.system import eventually
@@ -49,6 +53,40 @@ def test_a_request_that_gets_no_connection_in_its_time_is_told_so(
     assert answer.json["error"]["code"] == "redis_busy"
     assert "connections" in answer.json["error"]["message"]
     assert answer.headers["Retry-After"] == "1"
+
+
+def test_an_image_whose_deadline_passed_while_its_request_came_is_not_enqueued(
+    make_service: Callable[..., Service],
+) -> None:
+    service = make_service(timeout=5.0)
+    visit = service.classifier.admit(None)
+    visit.came -= 6
+    (answer,) = service.classifier.classify(visit, [picture(1)], top=5, log_fields={})
+    assert answer.error.code == "deadline_exceeded"
+    assert service.queue.stats() == {}
+
+
+def test_a_job_that_was_accepted_unheard_and_refused_when_it_was_sent_again_is_given_up(
+    make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(with_worker=False)
+    service.queue.join("w1", 60.0, {"host": "test"})
+    enqueue = service.classifier.queue.enqueue
+
+    def obeyed_unheard(job: Job, **limits: Any) -> Backlog:
+        enqueue(job, **limits)
+        raise RedisDown("Redis is loading its data.")
+
+    monkeypatch.setattr(service.classifier.queue, "enqueue", obeyed_unheard)
+    answer = ask(service)
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "redis_down")
+    assert service.queue.depth() == 1
+
+    def claimed() -> list[Claimed]:
+        return service.queue.claim("w1", lease_seconds=60.0, token="t", limit=10)
+
+    eventually(lambda: service.queue.client.keys("*:result:*"))
+    assert claimed() == []
 
 
 def test_who_waits_for_what_another_computes_keeps_nobody_from_coming_in(make_service: Callable[..., Service]) -> None:

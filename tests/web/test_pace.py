@@ -132,7 +132,15 @@ def connect(system: System) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("start", [b"", b"POST /pred", HEAD + b"x"], ids=["silent", "in the head", "in the body"])
+# Its body is never asked for.
+UNREAD = b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"POST /pred", HEAD + b"x", UNREAD],
+    ids=["silent", "in the head", "in the body", "in a body that nobody reads"],
+)
 def test_hundreds_of_clients_that_stop_somewhere_do_not_stop_the_probes(start: bytes, system: System) -> None:
     with ExitStack() as slow:
         for _ in range(200):
@@ -141,6 +149,18 @@ def test_hundreds_of_clients_that_stop_somewhere_do_not_stop_the_probes(start: b
         assert requests.get(f"{system.url}/readyz", timeout=9).status_code == 200
         if start != HEAD + b"x":
             assert system.predict(picture(1)).status_code == 200
+
+
+def test_a_head_without_an_end_is_refused_and_costs_no_thread(system: System) -> None:
+    field = b"X-Long: " + b"x" * 500 + b"\r\n"
+    with ExitStack() as endless:
+        clients = [endless.enter_context(connect(system)) for _ in range(60)]
+        for client in clients:
+            client.sendall(b"GET /livez HTTP/1.1\r\n" + field * (pace.MAX_HEAD // len(field) + 1))
+        answers = [client.recv(65536) for client in clients]
+        assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 431 Request Header Fields Too Large"}
+        assert all(f"longer than {pace.MAX_HEAD} bytes".encode() in answer for answer in answers)
+        assert requests.get(f"{system.url}/livez", timeout=9).status_code == 200
 
 
 def test_clients_that_do_not_hang_up_do_not_stop_the_others(system: System) -> None:
