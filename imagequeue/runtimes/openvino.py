@@ -16,7 +16,7 @@ import numpy as np
 from imagequeue import images
 from imagequeue.errors import ConfigurationError, ImageQueueError
 from imagequeue.events import log, warn
-from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities
+from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities, folding
 from imagequeue.runtimes import tensorflow as reference
 
 # More images move the calibrated ranges of a ResNet50 hardly at all (NNCF's own default, too).
@@ -33,7 +33,8 @@ def prepare(threads: int, precision: str) -> None:
 
 def convert(model: Any, preprocess: Preprocess, plan: Plan) -> Any:
     """Raises ConfigurationError for int8 that this folder of images does not give."""
-    graph = _library().convert_model(reference.trace(model, preprocess, plan.size))
+    preprocess = folding.reversal_as_gather(preprocess, plan.size)
+    graph = folding.pad_in_pools(_library().convert_model(reference.trace(model, preprocess, plan.size)))
     return _quantized(graph, plan) if plan.precision == "int8" else graph
 
 
