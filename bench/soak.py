@@ -227,7 +227,7 @@ def soak(chosen: argparse.Namespace, directory: Path, check: Callable[[], None])
             waiting.join(timeout=0.05)
             check()
         end = time.monotonic() + RECOVERY + PATIENCE
-        while any((left := left_behind(queue)).values()) and time.monotonic() < end:
+        while any((left := left_behind(queue, tally.refused["redis_down"])).values()) and time.monotonic() < end:
             workers.look_after()
             time.sleep(0.2)
             check()

@@ -96,8 +96,12 @@ class Publications:
         return [job_id for job_id, times in self.heard.items() if times > 1]
 
 
-def left_behind(queue: JobQueue) -> dict[str, int]:
-    """Jobs that still lie in some list, and jobs that the counters do not account for; all 0 at the end."""
+def left_behind(queue: JobQueue, refused_in_doubt: int = 0) -> dict[str, int]:
+    """Jobs that still lie in some list, and jobs that the counters do not account for; all 0 at the end.
+
+    refused_in_doubt: how many clients were refused while Redis died. Such a job may have been accepted unheard: its web
+    server has given it up then, which no counter tells, and the client has sent the image again.
+    """
     client = queue.client
     held: Any = client.keys(queue.key("processing:*"))
     stats = queue.stats()
@@ -106,7 +110,7 @@ def left_behind(queue: JobQueue) -> dict[str, int]:
         "waiting": queue.depth(),
         "suspects": int(client.llen(queue.key("suspect"))),
         "held": sum(int(client.llen(key)) for key in held),
-        "unaccounted": int(stats.get("enqueued", 0) - ended),
+        "unaccounted": max(0, int(stats.get("enqueued", 0) - ended) - refused_in_doubt),
     }
 
 

@@ -57,6 +57,14 @@ def is_memory_limit(error: BaseException | None) -> bool:
     return isinstance(error, RedisError) and _reason(error) == _UNABLE[("OOM", "OutOfMemoryError")]
 
 
+def is_in_doubt(error: BaseException) -> bool:
+    """Whether what was asked for may have been done, and no answer told so. At its memory limit Redis refuses before
+    it writes, and without a connection nothing was sent.
+    """
+    is_certain = isinstance(error, NoConnection) or is_memory_limit(error.__cause__)
+    return isinstance(error, RedisDown) and not is_certain
+
+
 def is_demoted(error: BaseException | None) -> bool:
     return isinstance(error, RedisError) and _reason(error) == _UNABLE[("READONLY", "ReadOnlyError")]
 

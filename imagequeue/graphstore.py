@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from imagequeue import images, kerasmodel, runtimes
+from imagequeue import images, kerashome, kerasmodel, runtimes
 from imagequeue.events import log, warn
 from imagequeue.runtimes import Plan
 
@@ -32,7 +33,8 @@ FACTS = "facts.json"
 PACKAGES = ("keras", "tensorflow", "openvino", "nncf", "pillow", "cykooz.resizer")
 # No conversion takes so many seconds: whoever began an entry then has died over it.
 ABANDONED_AFTER = 3600.0
-_UNFINISHED = "new-"
+_KEY = re.compile("[0-9a-f]{32}")
+_UNFINISHED = ".imagequeue-unfinished-"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class GraphStore:
         entry = self._directory / key
         try:
             # Not `Path.is_dir`, which raises where the folder may not be searched.
-            if not os.path.isdir(entry) or not self._is_trusted():
+            if not os.path.isdir(entry) or not (self._is_trusted(self._directory) and self._is_trusted(entry)):
                 return None
             facts = json.loads((entry / FACTS).read_text(encoding="utf-8"))
             if facts != _facts(entry, kept := Kept(facts["weights"], tuple(facts["labels"]))):
@@ -82,11 +84,11 @@ class GraphStore:
         entry = self._directory / key
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._is_trusted():
+            if not self._is_trusted(self._directory):
                 return
             with tempfile.TemporaryDirectory(dir=self._directory, prefix=_UNFINISHED) as made:
                 unfinished = Path(made) / key
-                unfinished.mkdir()
+                unfinished.mkdir(mode=0o700)
                 write(unfinished / self._graph_file)
                 (unfinished / FACTS).write_text(json.dumps(_facts(unfinished, kept)), encoding="utf-8")
                 # As a whole or not at all; who comes second finds the same thing there already.
@@ -98,57 +100,50 @@ class GraphStore:
             if not os.path.isdir(entry):
                 warn("graph_not_kept", folder=str(self._directory), reason=repr(error))
 
-    def _is_trusted(self) -> bool:
+    def _is_trusted(self, place: Path) -> bool:
         """Who can write here chooses what is answered: only this user, or root, may."""
-        found = self._directory.stat()
+        found = place.stat()
         if os.name != "posix" or (
             found.st_uid in (0, os.getuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         ):
             return True
-        warn(
-            "model_cache_not_trusted", folder=str(self._directory), reason="others may write there; chmod 700 mends it"
-        )
+        warn("model_cache_not_trusted", folder=str(place), reason="others may write there; remove it, or name another")
         return False
 
     def _tidy(self) -> None:
-        """Leave the entries used last. A worker that has mapped a file into its memory goes on with it."""
+        """Leave the entries used last. A worker that has mapped a file into its memory goes on with it.
+
+        MODEL_CACHE may name a folder in which there are other things.
+        """
+        finished = [one for one in self._directory.iterdir() if _KEY.fullmatch(one.name) and (one / FACTS).is_file()]
+        unfinished = [one for one in self._directory.iterdir() if one.name.startswith(_UNFINISHED)]
         used = {}
-        for one in self._entries():
+        for one in finished + unfinished:
             # Another worker may be tidying, too.
             with suppress(FileNotFoundError):
                 used[one] = one.stat().st_mtime
-        finished = sorted((one for one in used if not one.name.startswith(_UNFINISHED)), key=used.__getitem__)
-        abandoned = [
-            one for one in used if one.name.startswith(_UNFINISHED) and used[one] < time.time() - ABANDONED_AFTER
-        ]
-        for old in [*finished[:-MOST_KEPT], *abandoned]:
+        latest = sorted(used.keys() & set(finished), key=used.__getitem__)
+        abandoned = [one for one in used.keys() & set(unfinished) if used[one] < time.time() - ABANDONED_AFTER]
+        for old in [*latest[:-MOST_KEPT], *abandoned]:
             self.drop(old.name)
-
-    def _entries(self) -> Iterator[Path]:
-        """The folders that are this store's, finished or not; MODEL_CACHE may name one that has others."""
-        for one in self._directory.iterdir():
-            if one.name.startswith(_UNFINISHED) or (one / FACTS).is_file():
-                yield one
 
 
 def key_of(name: str, *, weights: str, labels: str, preprocessing: str, plan: Plan) -> str:
-    """A digest of all that a converted graph is made from; empty if it is not to be kept: its weights are random, or
-    one of the files is not there, which building the model will say.
+    """A digest of all that a converted graph is made from, 32 hexadecimal digits; empty if it is not to be kept: its
+    weights are random, or one of the files is not there, which building the model will say.
 
     name, weights, labels, preprocessing: as for model.load.
     """
     is_own = name.endswith(".keras")
-    if weights == "random":
+    if weights == "random" and not is_own:
         return ""
     try:
         facts = {
             "model": _identity(name) if is_own else name,
             "weights": "" if is_own else "imagenet" if weights == "imagenet" else _identity(weights),
             "labels": "imagenet" if labels == "imagenet" else _identity(labels),
-            "downloaded": _listing(kerasmodel.home() / "models")
-            if "imagenet" in ("" if is_own else weights, labels)
-            else [],
-            "keras": _digest(kerasmodel.home() / "keras.json") if (kerasmodel.home() / "keras.json").exists() else "",
+            "downloaded": _listing(kerashome.downloads()) if "imagenet" in ("" if is_own else weights, labels) else [],
+            "keras": _digest(kerashome.home() / "keras.json") if (kerashome.home() / "keras.json").exists() else "",
             "preprocessing": preprocessing,
             "size": plan.size,
             "precision": plan.precision,

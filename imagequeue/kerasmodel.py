@@ -6,8 +6,9 @@ import fcntl
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,12 +17,11 @@ import numpy as np
 
 from imagequeue.errors import ConfigurationError, WeightsMissing
 from imagequeue.events import warn
+from imagequeue.kerashome import LABELS_FILE, RESNET50_FILE, downloads, home
 from imagequeue.runtimes import Preprocess
 
 # A download that hears nothing for this long is given up; Keras itself would wait for ever.
 DOWNLOAD_SILENCE_SECONDS = 30
-RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
-LABELS_FILE = "imagenet_class_index.json"
 
 
 def fetch(name: str, weights: str, labels: str) -> None:
@@ -29,11 +29,6 @@ def fetch(name: str, weights: str, labels: str) -> None:
     build(name, weights, "auto")
     if labels == "imagenet":
         _imagenet_labels()
-
-
-def home() -> Path:
-    """Keras's own folder: what it has downloaded, and its settings."""
-    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
 
 
 def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Preprocess]:
@@ -154,7 +149,7 @@ def _downloading(what: str, usual_file: str) -> Iterator[None]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_SILENCE_SECONDS)
     try:
-        with _alone(home()):
+        with _alone():
             yield
     except Exception as error:
         raise WeightsMissing(_advice(what, usual_file, error)) from error
@@ -163,13 +158,10 @@ def _downloading(what: str, usual_file: str) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """Keras downloads in place: a second worker would take the first one's half for a whole."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "imagequeue.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:
-        # Who may not write here downloads nothing to here either.
+    lock = _lock_file()
+    if lock is None:
         yield
         return
     try:
@@ -179,10 +171,19 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _lock_file() -> int | None:
+    """In Keras's folder; where that may not be written, Keras downloads to the temporary one. None if neither may."""
+    for folder, name in ((home(), "imagequeue.lock"), (Path(tempfile.gettempdir()), f"imagequeue-{os.getuid()}.lock")):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return None
+
+
 def _advice(what: str, usual_file: str, error: Exception) -> str:
     import keras
 
-    folder = home() / "models"
+    folder = downloads()
     # Keras names the file only in the address that failed.
     files = {*(re.findall(r"https?://\S+/([\w.-]+)", str(error)) or [usual_file]), LABELS_FILE}
     may_write = os.access(folder if folder.exists() else folder.parent, os.W_OK)

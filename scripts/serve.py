@@ -25,11 +25,11 @@ from honcho.manager import Manager
 
 from imagequeue.connections import without_secrets
 from imagequeue.errors import WeightsMissing
+from imagequeue.kerashome import RESNET50_FILE, downloads
 from scripts.local_redis import OLDEST, USUAL_PORT, LocalRedis, free_port, is_free, new_enough
 from settings import Settings, given_by_user, load_or_exit
 
 ROOT = Path(__file__).resolve().parents[1]
-RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
 # How often a start that takes long says that it goes on.
 STILL_SECONDS = 10.0
 # What all workers must have alike.
@@ -112,7 +112,7 @@ def weights_or_random(settings: Settings) -> str:
     if settings.model == "null" or settings.model.endswith(".keras") or settings.model_weights != "imagenet":
         say(f"[2/3] Model {settings.model}, weights {settings.model_weights}")
         return settings.model_weights
-    cache = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "models"
+    cache = downloads()
     if settings.model == "resnet50" and (cache / RESNET50_FILE).exists():
         say(f"[2/3] Model {settings.model}, weights in {cache}")
         return settings.model_weights

@@ -20,7 +20,15 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from imagequeue.connections import connect, host_name, is_demoted, is_memory_limit, redis_errors, without_secrets
+from imagequeue.connections import (
+    connect,
+    host_name,
+    is_demoted,
+    is_in_doubt,
+    is_memory_limit,
+    redis_errors,
+    without_secrets,
+)
 from imagequeue.errors import ConfigurationError, RedisDown
 from tests.support.redisserver import RedisServer
 from tests.support.system import eventually
@@ -167,3 +175,21 @@ def test_a_refused_password_is_told_without_it(make_redis: Callable[..., RedisSe
         connect(url, name="wrong").ping()
     assert isinstance(found.value, RedisDown), repr(found.value)
     assert "hunter2" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_doubtful"),
+    [
+        (ConnectionError("Connection closed by server."), True),
+        (BusyLoadingError("Redis is loading the dataset in memory"), True),
+        (ReadOnlyError("You can't write against a read only replica."), True),
+        (ResponseError("OOM command not allowed when used memory > 'maxmemory'."), False),
+        (ConnectionError("No connection available."), False),
+    ],
+)
+def test_what_failed_may_have_been_done_unless_redis_refuses_before_it_writes_or_nothing_was_sent(
+    error: RedisError, is_doubtful: bool
+) -> None:
+    with pytest.raises(RedisDown) as raised, redis_errors():
+        raise error
+    assert is_in_doubt(raised.value) == is_doubtful

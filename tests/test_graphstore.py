@@ -20,6 +20,7 @@ from tests.support.redisserver import RedisServer
 from tests.support.system import System
 
 PLAN = Plan((4, 3), threads=1, precision="float32")
+A, B = "a" * 32, "b" * 32
 NEW = Kept("some.h5", ("cat", "dog"))
 
 
@@ -34,12 +35,12 @@ def store(tmp_path: Path) -> GraphStore:
 
 
 def test_what_was_kept_is_found_with_its_labels_and_only_its_user_may_look(store: GraphStore, tmp_path: Path) -> None:
-    assert store.find("a") is None
-    store.keep("a", NEW, write)
-    assert store.find("a") == NEW
-    assert store.graph("a").read_text() == "a graph"
+    assert store.find(A) is None
+    store.keep(A, NEW, write)
+    assert store.find(A) == NEW
+    assert store.graph(A).read_text() == "a graph"
     assert stat.S_IMODE((tmp_path / "graphs").stat().st_mode) == 0o700
-    assert store.find("b") is None
+    assert store.find(B) is None
 
 
 @pytest.mark.parametrize("file", ["graph.xml", "graph.bin", "facts.json"])
@@ -47,15 +48,15 @@ def test_what_was_kept_is_found_with_its_labels_and_only_its_user_may_look(store
 def test_an_entry_that_is_not_whole_is_none_and_can_be_kept_again(
     store: GraphStore, tmp_path: Path, file: str, harm: str
 ) -> None:
-    store.keep("a", NEW, write)
-    harmed = tmp_path / "graphs" / "a" / file
+    store.keep(A, NEW, write)
+    harmed = tmp_path / "graphs" / A / file
     if harm == "removed":
         harmed.unlink()
     else:
         harmed.write_bytes(harmed.read_bytes()[:-3] + (b"" if harm == "shortened" else b"???"))
-    assert store.find("a") is None
-    store.keep("a", NEW, write)
-    assert store.find("a") is not None
+    assert store.find(A) is None
+    store.keep(A, NEW, write)
+    assert store.find(A) is not None
 
 
 def test_a_disk_that_is_full_in_the_midst_costs_a_warning_and_leaves_nothing(
@@ -65,7 +66,7 @@ def test_a_disk_that_is_full_in_the_midst_costs_a_warning_and_leaves_nothing(
         file.write_text("half a gr")
         raise RuntimeError("cannot write: No space left on device")
 
-    store.keep("a", NEW, write_half)
+    store.keep(A, NEW, write_half)
     assert [record.msg for record in caplog.records] == ["graph_not_kept"]
     assert list((tmp_path / "graphs").iterdir()) == []
 
@@ -73,8 +74,8 @@ def test_a_disk_that_is_full_in_the_midst_costs_a_warning_and_leaves_nothing(
 def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     store = GraphStore(tmp_path / "file" / "graphs", "graph.xml")
-    store.keep("a", NEW, write)
-    assert store.find("a") is None
+    store.keep(A, NEW, write)
+    assert store.find(A) is None
     assert "graph_not_kept" in [record.msg for record in caplog.records]
 
 
@@ -82,15 +83,15 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, caplog: py
 def test_a_folder_that_may_not_be_searched_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "home").mkdir(mode=0o700)
     store = GraphStore(tmp_path / "home" / "graphs", "graph.xml")
-    store.keep("a", NEW, write)
+    store.keep(A, NEW, write)
     os.seteuid(65534)
     try:
-        assert store.find("a") is None
-        store.keep("a", NEW, write)
+        assert store.find(A) is None
+        store.keep(A, NEW, write)
     finally:
         os.seteuid(0)
     assert "graph_not_kept" in [record.msg for record in caplog.records]
-    assert store.find("a") == NEW
+    assert store.find(A) == NEW
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere nobody says who may write")
@@ -98,41 +99,53 @@ def test_a_folder_that_may_not_be_searched_costs_a_warning(tmp_path: Path, caplo
 def test_a_folder_in_which_others_may_write_is_neither_read_nor_written(
     store: GraphStore, tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.keep("a", NEW, write)
+    store.keep(A, NEW, write)
     (tmp_path / "graphs").chmod(mode)
-    assert store.find("a") is None
-    store.keep("b", NEW, write)
-    assert [one.name for one in (tmp_path / "graphs").iterdir()] == ["a"]
+    assert store.find(A) is None
+    store.keep(B, NEW, write)
+    assert [one.name for one in (tmp_path / "graphs").iterdir()] == [A]
     assert [record.msg for record in caplog.records] == ["model_cache_not_trusted"] * 2
 
 
-def test_what_a_worker_that_was_killed_has_begun_goes_when_no_other_can_be_at_it(
+def test_what_a_worker_that_was_killed_has_begun_goes_when_no_other_can_be_at_it_and_nothing_else(
     store: GraphStore, tmp_path: Path
 ) -> None:
-    for name, age in (("new-killed", graphstore.ABANDONED_AFTER + 10), ("new-at-it", 10.0)):
+    old, begun = graphstore.ABANDONED_AFTER + 10, graphstore._UNFINISHED
+    for name, age in ((f"{begun}killed", old), (f"{begun}at-it", 10.0), ("new-photographs", old)):
         (tmp_path / "graphs" / name).mkdir(parents=True)
         os.utime(tmp_path / "graphs" / name, (time.time() - age,) * 2)
     (tmp_path / "graphs").chmod(0o700)
-    store.keep("a", NEW, write)
-    assert {one.name for one in (tmp_path / "graphs").iterdir()} == {"a", "new-at-it"}
+    store.keep(A, NEW, write)
+    assert {one.name for one in (tmp_path / "graphs").iterdir()} == {A, f"{begun}at-it", "new-photographs"}
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can give an entry to another user")
+def test_an_entry_of_somebody_else_is_not_taken_though_the_folder_is_ones_own(
+    store: GraphStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.keep(A, NEW, write)
+    os.chown(tmp_path / "graphs" / A, 65534, 65534)
+    assert store.find(A) is None
+    assert [record.msg for record in caplog.records] == ["model_cache_not_trusted"]
 
 
 def test_who_comes_second_keeps_nothing_and_says_nothing(
     store: GraphStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.keep("a", NEW, write)
-    store.keep("a", NEW, write)
-    assert [one.name for one in (tmp_path / "graphs").iterdir()] == ["a"]
+    store.keep(A, NEW, write)
+    store.keep(A, NEW, write)
+    assert [one.name for one in (tmp_path / "graphs").iterdir()] == [A]
     assert "graph_not_kept" not in [record.msg for record in caplog.records]
 
 
 def test_only_the_entries_used_last_stay(store: GraphStore, tmp_path: Path) -> None:
-    for number in range(MOST_KEPT):
-        store.keep(str(number), NEW, write)
-        os.utime(tmp_path / "graphs" / str(number), (number, number))
-    assert store.find("0") is not None, "used now"
-    store.keep("new", NEW, write)
-    assert {one.name for one in (tmp_path / "graphs").iterdir()} == {"0", "2", "3", "new"}
+    keys = [f"{number:032x}" for number in range(MOST_KEPT)]
+    for age, key in enumerate(keys):
+        store.keep(key, NEW, write)
+        os.utime(tmp_path / "graphs" / key, (age, age))
+    assert store.find(keys[0]) is not None, "used now"
+    store.keep(A, NEW, write)
+    assert {one.name for one in (tmp_path / "graphs").iterdir()} == {keys[0], *keys[2:], A}
 
 
 @pytest.fixture

@@ -27,7 +27,10 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 def prepare(threads: int, precision: str) -> None:
-    """TensorFlow only traces here, whatever the precision."""
+    """TensorFlow only traces here, whatever the precision. Raises ConfigurationError for one that this processor does
+    not give: better before the work than after it.
+    """
+    _core_for(precision)
     reference.prepare(threads, "float32")
 
 
@@ -49,10 +52,7 @@ def read(file: Path) -> Any:
 
 def compile_graph(graph: Any, plan: Plan) -> Predict:
     """Raises ConfigurationError for a precision that this processor does not give."""
-    core = _library().Core()
-    if plan.precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise ConfigurationError("PRECISION: this processor does not compute bfloat16; float32 is the way here.")
-    compiled = core.compile_model(
+    compiled = _core_for(plan.precision).compile_model(
         graph,
         "CPU",
         {
@@ -71,6 +71,14 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
         return np.array(request.infer({0: pixels})[0], dtype=np.float32)
 
     return predict
+
+
+def _core_for(precision: str) -> Any:
+    """Raises ConfigurationError for a precision that this processor does not give."""
+    core = _library().Core()
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigurationError("PRECISION: this processor does not compute bfloat16; float32 is the way here.")
+    return core
 
 
 def _library() -> Any:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from imagequeue import images
-from imagequeue.connections import POOL_SIZE, connect, host_name
+from imagequeue.connections import POOL_SIZE, connect, host_name, is_in_doubt
 from imagequeue.errors import (
     DeadlineExceeded,
     ImageQueueError,
@@ -226,7 +226,7 @@ class Classifier:
         """
         answer, ticket = answer or Answer(id=""), None
         try:
-            if time.monotonic() > until:
+            if registered is not None and time.monotonic() > until:
                 raise DeadlineExceeded("The deadline passed before the image was enqueued.")
             job = self._decode(upload, top, answer)
             if registered is None:
@@ -238,7 +238,7 @@ class Classifier:
         except ImageQueueError as error:
             if isinstance(error, (QueueFull, NoWorkers)):
                 self.door.remember(error)
-            elif isinstance(error, RedisDown) and not isinstance(error, NoConnection):
+            elif is_in_doubt(error):
                 # Accepted perhaps, and the answer lost; the client hears of a refusal, so nobody is to compute it.
                 self._waiter.give_up(answer.id)
             answer.error = without_frames(error)

@@ -24,6 +24,8 @@ from typing import Any
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from imagequeue.errors import Unavailable
+from imagequeue.events import warn
+from imagequeue.web import tracecontext
 from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
 from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
 from imagequeue.web.rebuff import Rebuff, head_too_long
@@ -71,7 +73,10 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
             else:
                 self._hand_over(conn, bytes(head))
         elif len(head) >= MAX_HEAD:
-            self._turn_away(conn, head_too_long(MAX_HEAD))
+            request_id = tracecontext.request_id("")
+            self._turn_away(conn, head_too_long(MAX_HEAD, request_id))
+            # In a thread: it may have to wait for the log.
+            self.tpool.submit(warn, "refused", request=request_id, status=431, reason="the head has no end")
         else:
             conn.sock.setblocking(False)
             self._heads[conn] = (deadline, head)

@@ -11,6 +11,7 @@ import re
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from flask import Flask
@@ -58,15 +59,21 @@ class _Entry:
     fields: dict[str, str]
 
 
-def head_too_long(limit: int) -> Rebuff:
+def head_too_long(limit: int, request_id: str) -> Rebuff:
     """For a request whose head has not ended within `limit` bytes."""
-    document = error_document("", "bad_request", f"The request's header fields are longer than {limit} bytes.", "")
+    message = f"The request's header fields are longer than {limit} bytes."
+    document = error_document("", "bad_request", message, request_id)
+    return Rebuff(_answer("431 Request Header Fields Too Large", f"X-Request-ID: {request_id}\r\n", document), False)
+
+
+def _answer(status: str, fields: str, document: dict[str, Any]) -> bytes:
+    """fields: this answer's own, each with its line's end."""
     content = json.dumps(document, separators=(",", ":")).encode() + b"\n"
-    answer = (
-        f"HTTP/1.1 431 Request Header Fields Too Large\r\nServer: gunicorn\r\nDate: {http_date()}\r\n"
-        f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n{_FIXED}\r\n"
-    ).encode("latin-1") + content
-    return Rebuff(answer, is_all_here=False)
+    head = (
+        f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {http_date()}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n{fields}{_FIXED}\r\n"
+    )
+    return head.encode("latin-1") + content
 
 
 class Rebuffs:
@@ -103,13 +110,12 @@ class Rebuffs:
         fields = {"request": request_id, "trace": trace.trace_id} | ({"client": client} if client else {})
         self._unaccounted.append(_Entry(rule.rule, refusal, fields))
         document = error_document(request.path, refusal.code, refusal.message, request_id)
-        content = json.dumps(document, separators=(",", ":")).encode() + b"\n"
-        answer = (
-            f"HTTP/1.1 503 Service Unavailable\r\nServer: gunicorn\r\nDate: {http_date()}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        answer = _answer(
+            "503 Service Unavailable",
             f"Retry-After: {refusal.retry_after}\r\nX-Request-ID: {request_id}\r\ntraceparent: {trace.header}\r\n"
-            f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n{_FIXED}\r\n"
-        ).encode("latin-1") + content
+            f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n",
+            document,
+        )
         return Rebuff(answer, request.content_length == len(body))
 
     @property

@@ -85,6 +85,10 @@ def test_what_is_left_behind_is_found_wherever_it_lies(client: redis.Redis) -> N
     assert left_behind(queue) == {"waiting": 1, "suspects": 0, "held": 2, "unaccounted": 3}
     queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs[:2]])
     assert left_behind(queue) == {"waiting": 1, "suspects": 0, "held": 0, "unaccounted": 1}
+    queue.cancel(jobs[2].id)
+    assert claim(queue, "w1", token="t2") == []
+    assert left_behind(queue) == {"waiting": 0, "suspects": 0, "held": 0, "unaccounted": 1}
+    assert not any(left_behind(queue, refused_in_doubt=1).values())
 
 
 def test_the_gallery_has_the_share_of_poison_that_is_asked_for_and_its_classes_are_nobody_elses() -> None:

@@ -64,6 +64,8 @@ def test_an_image_whose_deadline_passed_while_its_request_came_is_not_enqueued(
     (answer,) = service.classifier.classify(visit, [picture(1)], top=5, log_fields={})
     assert answer.error.code == "deadline_exceeded"
     assert service.queue.stats() == {}
+    (later,) = service.classifier.submit(visit, [picture(1)], top=5, log_fields={})
+    assert later.error is None, "nobody waits for it: its deadline is JOB_TIMEOUT"
 
 
 def test_a_job_that_was_accepted_unheard_and_refused_when_it_was_sent_again_is_given_up(

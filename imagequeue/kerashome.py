@@ -1,0 +1,18 @@
+"""Keras's own folder: what it has downloaded, and its settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
+LABELS_FILE = "imagenet_class_index.json"
+
+
+def home() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
+
+
+def downloads() -> Path:
+    """Where weights and labels lie."""
+    return home() / "models"
