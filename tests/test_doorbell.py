@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import redis
 
+from imagequeue import doorbell as doorbell_module
 from imagequeue.connections import connect
 from imagequeue.doorbell import Doorbell
 from imagequeue.errors import RedisDown
@@ -64,8 +66,10 @@ def test_after_its_connection_broke_it_rings_once_for_what_the_broken_one_may_st
     def break_off(*args: object) -> None:
         raise redis.ConnectionError("gone")
 
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(doorbell_module, "time", clock)
     bell = connect(each_redis.url, name="bell", answer_seconds=5, repeats=0)
-    doorbell = Doorbell(bell, queue, seconds=0.5)
+    doorbell = Doorbell(bell, queue, seconds=0.1)
     (job,) = enqueue(queue)
     with monkeypatch.context() as breaking:
         breaking.setattr(bell, "blmove", break_off)
@@ -75,4 +79,6 @@ def test_after_its_connection_broke_it_rings_once_for_what_the_broken_one_may_st
     client.lmove(queue.name, queue.key("processing:w1"), "LEFT", "RIGHT")
     assert doorbell.wait("w1")
     assert claim(queue) == [job.id]
+    # What that wait has taken.
+    clock.now += 0.1
     assert not doorbell.wait("w1"), "the doubt is over"

@@ -155,10 +155,13 @@ def test_a_fenced_worker_takes_a_new_id_and_serves_on(
 
 
 def test_the_lease_is_renewed_while_the_loop_is_alive(queue: JobQueue, start: Callable[..., Running]) -> None:
-    running = start(lease_seconds=0.6)
-    client = queue.client
-    first = client.zscore(queue.key("workers"), running.lease.worker_id)
-    eventually(lambda: (client.zscore(queue.key("workers"), running.lease.worker_id) or 0) > first + 1000)
+    running = start(lease_seconds=3.0)
+    client, worker_id = queue.client, running.lease.worker_id
+    first = client.zscore(queue.key("workers"), worker_id)
+    assert first is not None
+    # By more than the first claim, which renews it too.
+    eventually(lambda: (client.zscore(queue.key("workers"), worker_id) or 0) > first + 500)
+    assert running.lease.worker_id == worker_id, "renewed, and not lost and taken anew"
     assert running.exits == []
 
 

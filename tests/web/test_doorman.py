@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from imagequeue.errors import QueueFull, RedisDown, Unavailable
 from imagequeue.jobqueue import Backlog
-from imagequeue.web import doorman
+from imagequeue.web import admission, doorman
 from imagequeue.web.admission import Admission
 from imagequeue.web.doorman import Arrival, Doorman
 from imagequeue.web.rebuff import Rebuff
@@ -40,6 +41,15 @@ class Inside:
     def publish(self, count: int) -> int:
         self.published = count
         return count + self.at_siblings
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The time, by which the doorman and the door go; it stands still unless a test moves its `now`."""
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(doorman, "time", clock)
+    monkeypatch.setattr(admission, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -96,18 +106,20 @@ def test_where_more_can_decode_more_are_on_their_way(inside: Inside) -> None:
     assert let_in(door_man) == list(range(8))
 
 
-def test_whoever_takes_long_on_his_way_keeps_nobody_else_out(
-    door_man: Doorman, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_takes_long_on_his_way_keeps_nobody_else_out(door_man: Doorman, clock: SimpleNamespace) -> None:
     come(door_man, *range(doorman.ENTERING + 1))
     let_in(door_man)
-    monkeypatch.setattr(doorman, "PLACE_SECONDS", 0.0)
+    clock.now += 0.9 * doorman.PLACE_SECONDS
+    assert let_in(door_man) == []
+    clock.now += 0.2 * doorman.PLACE_SECONDS
     assert let_in(door_man) == [doorman.ENTERING]
 
 
-def test_whose_time_is_over_before_he_comes_in_is_told_so(inside: Inside, door_man: Doorman) -> None:
+def test_whose_time_is_over_before_he_comes_in_is_told_so(
+    inside: Inside, door_man: Doorman, clock: SimpleNamespace
+) -> None:
     come(door_man, 0, 1)
-    inside.timeout = 0.0
+    clock.now += inside.timeout
     outcomes = [rebuff.answer for _, _, rebuff in door_man.next() if rebuff]
     assert outcomes == [b"server_busy"] * 2
 
@@ -137,10 +149,10 @@ def test_without_redis_nobody_comes_in(inside: Inside, door_man: Doorman) -> Non
 
 
 def test_after_a_refusal_one_finds_out_and_then_the_others_follow(
-    inside: Inside, door_man: Doorman, monkeypatch: pytest.MonkeyPatch
+    inside: Inside, door_man: Doorman, clock: SimpleNamespace
 ) -> None:
     inside.door.remember(QueueFull("The queue is full."))
-    monkeypatch.setattr("imagequeue.web.admission.REFUSAL_SECONDS", 0.0)
+    clock.now += 2 * admission.REFUSAL_SECONDS
     come(door_man, *range(6))
     assert let_in(door_man) == [0]
     assert let_in(door_man) == []

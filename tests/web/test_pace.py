@@ -18,9 +18,25 @@ from imagequeue.web.pacedsocket import PacedSocket
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
-from tests.support.system import Script, System, eventually
+from tests.support.system import Script, System
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
+
+# A web server in which the head of the first connection has two seconds, and of each later one a minute.
+TWO_SECONDS_FOR_THE_FIRST = """
+from imagequeue.web import pace
+import run_web_server
+
+class Seconds:
+    left = 2.0
+
+    def __radd__(self, now):
+        seconds, Seconds.left = Seconds.left, 60.0
+        return now + seconds
+
+pace.HEAD_SECONDS = Seconds()
+run_web_server.main()
+"""
 
 
 @pytest.fixture
@@ -86,18 +102,22 @@ def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
 
 
 def test_a_request_has_settled_when_it_waits_for_its_client_and_not_before(
-    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[PacedSocket, socket.socket],
 ) -> None:
-    monkeypatch.setattr(pacedsocket, "PATIENCE", 0.05)
     paced, far = pair
     settled: list[bool] = []
+
+    def settle() -> None:
+        settled.append(True)
+        # A request that waited first, and settled later, would wait in vain.
+        far.sendall(b"def")
+
     paced.setblocking(True)
-    paced.restart(lambda: settled.append(True))
+    paced.restart(settle)
     far.sendall(b"abc")
     assert paced.recv(10) == b"abc"
     assert not settled
-    with pytest.raises(TimeoutError):
-        paced.recv(10)
+    assert paced.recv(10) == b"def"
     assert settled == [True]
     paced.settle()
     assert settled == [True], "once"
@@ -191,27 +211,25 @@ def test_a_head_that_trickles_has_its_time_whoever_is_silent_beside_it(
 ) -> None:
     system = make_system(make_redis())
     port = free_port()
-    code = "from imagequeue.web import pace; pace.HEAD_SECONDS = 2.0; import run_web_server; run_web_server.main()"
     settings = system.settings | {"WEB_PORT": port}
-    system.webs.append(Script("-c", code, log=tmp_path / "web.log", **settings))
+    system.webs.append(Script("-c", TWO_SECONDS_FOR_THE_FIRST, log=tmp_path / "web.log", **settings))
     system.urls.append(f"http://127.0.0.1:{port}")
-    eventually(lambda: system.is_live(system.url))
+    # Not by asking: the first connection is the one that trickles.
+    system.webs[0].wait_for("listening")
 
-    def trickle(connection: socket.socket, seconds: float) -> None:
-        end = time.monotonic() + seconds
+    def trickle(connection: socket.socket) -> None:
+        end = time.monotonic() + 20
         while time.monotonic() < end:
             connection.sendall(b"x")
             time.sleep(0.05)
 
-    with connect(system) as trickling:
-        trickle(trickling, pace.HEAD_SECONDS / 10)
-        with connect(system) as silent:
-            # With each byte it goes behind the silent one, in the order in which heads were looked at last.
-            with pytest.raises((BrokenPipeError, ConnectionResetError)):
-                trickle(trickling, 20)
-            silent.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                silent.recv(1)
+    with connect(system) as trickling, connect(system) as silent:
+        # With each byte it goes behind the silent one, in the order in which heads were looked at last.
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            trickle(trickling)
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.recv(1)
 
 
 def test_a_body_that_comes_too_slowly_is_408(make_service: Callable[..., Service]) -> None:
