@@ -82,16 +82,17 @@ def test_a_batch_with_a_job_that_has_killed_is_suspect(thread: ThreadPoolExecuto
 
 
 def test_the_wait_for_a_model_of_unknown_pace_ends_at_once(thread: ThreadPoolExecutor) -> None:
-    model, go_on = null_model(), threading.Event()
+    model, go_on, has_gone_on = null_model(), threading.Event(), threading.Event()
 
     def predict(pixels):  # type: ignore[no-untyped-def]
         go_on.wait(20)
+        has_gone_on.set()
         return model.predict(pixels)
 
     batch = batch_of(job(1), model=replace(model, predict=predict))
     batch.start(thread)
     batch.wait_until_nearly_done(lead=0.01)
-    assert not go_on.is_set(), "the model was still busy"
+    assert not has_gone_on.is_set(), "the model was still busy"
     go_on.set()
     assert len(batch.outcomes(lambda: None)) == 1
 

@@ -12,8 +12,10 @@ import redis
 
 from imagequeue.errors import BadImage, DeadlineExceeded
 from imagequeue.job import Prediction, Result
+from imagequeue.ticket import Ticket
+from imagequeue.waiter import Waiter
 from imagequeue.web import cache as cache_module
-from imagequeue.web.cache import ResultCache
+from imagequeue.web.cache import Entry, Lead, ResultCache
 from tests.support.inprocess import Service
 from tests.support.jobs import join
 from tests.support.pictures import picture
@@ -158,21 +160,35 @@ def test_when_the_first_is_refused_the_others_are_told_and_the_next_one_tries_ag
 def test_when_the_first_meets_its_deadline_one_of_the_others_computes_it_for_all_that_have_more_time(
     make_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = make_service(with_worker=False)
+    service = make_service(with_worker=False, timeout=20.0)
     # Alive, as far as the queue knows, and without a hand free.
     join(service.queue, "busy")
-    image, first, others = picture(1), [], []
+    image, first, others, followers = picture(1), [], [], []
+    enter, wait = ResultCache.enter, Waiter.wait
 
-    def start(answers: list, *uploads: bytes) -> threading.Thread:  # type: ignore[type-arg]
-        thread = threading.Thread(target=lambda: answers.append(send(service, *uploads)))
+    def enter_and_tell(cache: ResultCache, upload: bytes, top: int) -> tuple[Entry, Lead | None]:
+        entry, lead = enter(cache, upload, top)
+        if lead is None:
+            followers.append(entry)
+        return entry, lead
+
+    def wait_until_followed(waiter: Waiter, ticket: Ticket, until: float) -> Result:
+        if threading.current_thread().name == "first":
+            # Its time is over as soon as both others count on it.
+            eventually(lambda: len(followers) == 2)
+            until = time.monotonic()
+        return wait(waiter, ticket, until)
+
+    def start(name: str, answers: list, *uploads: bytes) -> threading.Thread:  # type: ignore[type-arg]
+        thread = threading.Thread(target=lambda: answers.append(send(service, *uploads)), name=name)
         thread.start()
         return thread
 
-    monkeypatch.setattr(service.classifier, "timeout", 1.0)
-    threads = [start(first, image)]
+    monkeypatch.setattr(ResultCache, "enter", enter_and_tell)
+    monkeypatch.setattr(Waiter, "wait", wait_until_followed)
+    threads = [start("first", first, image)]
     eventually(lambda: service.queue.depth() == 1)
-    monkeypatch.setattr(service.classifier, "timeout", 20.0)
-    threads += [start(others, image), start(others, picture(2), image)]
+    threads += [start("alone", others, image), start("together", others, picture(2), image)]
     eventually(lambda: first and service.queue.stats()["enqueued"] == 3)
     service.start_worker()
     for thread in threads:
