@@ -49,13 +49,14 @@ def test_a_thousand_images_over_two_webs_and_three_workers_are_each_answered_rig
 def test_in_the_healthy_state_a_request_costs_one_command_and_nothing_is_polled(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
-    # Slower than a poll interval, so that waiting requests would be polled for if waiting meant polling.
-    system = make_system(redis_server, POLL_INTERVAL=1, TEST_FAULTS="slow=0.08").start()
+    # All of them take longer than a poll interval, so that requests would be polled for if waiting meant polling.
+    system = make_system(redis_server, POLL_INTERVAL=3, TEST_FAULTS="slow=0.08").start()
     client = redis_server.client()
     # Until every connection of the pool is made, which tells Redis its name.
     send_all(system.urls, [picture(number) for number in range(40)], 16)
+    images = [picture(number) for number in range(60)]
     with Monitor(client) as monitor:
-        answers = send_all(system.urls, [picture(number) for number in range(60)], connections=16)
+        answers = send_all(system.urls, images, connections=len(images))
     assert all(isinstance(answer, Answer) for answer in answers)
     web, worker = monitor.commands("web"), monitor.commands("worker")
     assert web["EVALSHA"] == 60

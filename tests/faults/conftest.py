@@ -15,9 +15,9 @@ from tests.support.redisserver import RedisServer
 from tests.support.system import Script, System, eventually
 
 # Short, so that a test waits for one lease and not for fifteen seconds.
-LEASE = 1.0
+LEASE = 2.0
 # Longer than any recovery takes, so that nothing is saved by the deadline alone.
-REQUEST_TIMEOUT = 20.0
+REQUEST_TIMEOUT = 10 * LEASE
 SETTINGS = {
     "LEASE_SECONDS": LEASE,
     "POLL_INTERVAL": 0.2,

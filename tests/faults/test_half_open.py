@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagequeue.client import Answer
-from tests.faults.conftest import MakeCase
+from tests.faults.conftest import LEASE, MakeCase
 from tests.support.pictures import picture
 from tests.support.system import eventually
 
@@ -21,7 +21,9 @@ ROLES = {
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_black_hole_on_one_connection_is_noticed_and_the_connection_replaced(make_case: MakeCase, role: str) -> None:
-    case = make_case(through_proxy=True, TEST_FAULTS="slow=0.02").start()
+    # Two thirds of it are over before a heartbeat without an answer is repeated.
+    lease = 2 * LEASE if role == "the heartbeat" else LEASE
+    case = make_case(through_proxy=True, TEST_FAULTS="slow=0.02", LEASE_SECONDS=lease).start()
     case.history.send(IMAGES[:4])
     sending = case.history.start(IMAGES[4:24], connections=4)
     eventually(lambda: sending.answered >= 4)

@@ -8,7 +8,7 @@ import signal
 import requests
 
 from imagequeue.client import Answer
-from tests.faults.conftest import MakeCase
+from tests.faults.conftest import LEASE, MakeCase
 from tests.support.load import null_label
 from tests.support.pictures import picture
 from tests.support.proxy import word
@@ -44,7 +44,7 @@ def test_readyz_fails_for_each_reason_and_says_it_and_recovers(make_case: MakeCa
 
 def test_a_worker_whose_loop_has_stopped_loses_its_lease_and_ends_itself(make_case: MakeCase) -> None:
     hung = picture(1)
-    case = make_case(TEST_FAULTS=f"hang={null_label(hung).removeprefix('null_')}", LEASE_SECONDS=0.6).start()
+    case = make_case(TEST_FAULTS=f"hang={null_label(hung).removeprefix('null_')}", LEASE_SECONDS=LEASE / 2).start()
     sending = case.history.start([hung])
     eventually(lambda: case.system.workers[0].lines("fault"))
     eventually(lambda: case.system.why_not_ready() == "no worker", what="its lease ends while its process lives")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from imagequeue.client import Answer
@@ -44,19 +46,28 @@ def test_when_commands_are_lost_on_their_way_nothing_else_is(make_case: MakeCase
 
 
 def test_an_enqueue_of_which_no_answer_ever_comes_is_refused_and_not_computed(make_case: MakeCase) -> None:
-    case = make_case(through_proxy=True, TEST_FAULTS="slow=0.5").start()
+    case = make_case(through_proxy=True, LEASE_SECONDS=30).start()
+    worker, web = case.system.workers[0], case.system.webs[0]
     case.history.send([picture(1000)])
-    # One image keeps the worker busy; the command and its one repeat are both obeyed and both unheard.
-    busy = case.history.start([picture(1001)])
-    eventually(lambda: len(case.system.workers[0].lines("claimed")) == 2)
-    case.proxy.lose_answer(script("enqueue"), times=2)
+    worker.signal(signal.SIGSTOP)
+    # The one that its bell brings it while it stands still; the next one waits.
+    held = case.history.start([picture(1001)])
+    eventually(lambda: len(web.lines("enqueued")) == 2)
+    # The command and its one repeat are both obeyed and both unheard.
+    rule = case.proxy.lose_answer(script("enqueue"), times=2)
     (refusal,) = case.history.send([picture(1002)])
     assert getattr(refusal, "code", "") == "redis_down"
-    busy.join()
-    case.history.send([picture(1003)])
+    assert rule.happened == 2
+    (refused,) = (line["job"] for line in web.lines("answered") if "error" in line)
+    with case.server.client() as client:
+        eventually(lambda: client.exists(f"{{image_queue}}:result:{refused}"), what="cancelled")
+    worker.signal(signal.SIGCONT)
+    assert isinstance(*held.join(), Answer)
+    assert isinstance(*case.history.send([picture(1003)]), Answer)
     case.history.check(refusals=["redis_down"])
-    computed = {line["job"] for line in case.system.workers[0].lines("claimed")}
-    assert len(computed) == 3, "the work of a client that was refused is not done"
+    computed = {line["job"] for line in worker.lines("claimed")}
+    assert refused not in computed, "the work of a client that was refused is not done"
+    assert len(computed) == 3
 
 
 def test_a_failed_image_whose_burial_is_unheard_is_buried_once(make_case: MakeCase) -> None:

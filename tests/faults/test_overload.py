@@ -91,7 +91,7 @@ def test_at_twice_the_capacity_as_much_is_served_as_at_the_capacity(make_case: M
 
 
 def test_a_job_past_its_deadline_is_never_computed(each_case: MakeCase) -> None:
-    case = each_case(LEASE_SECONDS=30, REQUEST_TIMEOUT=0.5).start()
+    case = each_case(LEASE_SECONDS=30, REQUEST_TIMEOUT=1.5).start()
     worker = case.system.workers[0]
     worker.signal(signal.SIGSTOP)
     outcomes = case.history.send([picture(number) for number in range(6)], connections=6)

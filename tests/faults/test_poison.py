@@ -11,7 +11,7 @@ from imagequeue.client import Answer
 from imagequeue.dead import Dead
 from imagequeue.errors import ImageQueueError
 from imagequeue.job import id_of
-from tests.faults.conftest import Case, MakeCase
+from tests.faults.conftest import LEASE, Case, MakeCase
 from tests.support.load import null_label
 from tests.support.pictures import picture
 from tests.support.system import eventually
@@ -67,7 +67,7 @@ def test_an_image_that_kills_its_worker_is_convicted_after_its_limit_and_the_fle
 
 
 def test_an_image_on_which_the_model_hangs_is_convicted_too(make_case: MakeCase) -> None:
-    case = make_case(TEST_FAULTS=f"hang={poison_class()}", LEASE_SECONDS=0.5, MAX_CRASHES=2)
+    case = make_case(TEST_FAULTS=f"hang={poison_class()}", LEASE_SECONDS=LEASE / 2, MAX_CRASHES=2)
     fleet = case.start_fleet(2)
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)
@@ -79,7 +79,7 @@ def test_an_image_on_which_the_model_hangs_is_convicted_too(make_case: MakeCase)
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_the_limit_is_the_number_of_deaths(make_case: MakeCase, limit: int) -> None:
-    case = make_case(TEST_FAULTS=f"kill={poison_class()}", MAX_CRASHES=limit, LEASE_SECONDS=0.5)
+    case = make_case(TEST_FAULTS=f"kill={poison_class()}", MAX_CRASHES=limit, LEASE_SECONDS=LEASE / 2)
     case.system.web()
     workers = [case.system.worker() for _ in range(limit + 1)]
     (poison,) = case.history.send([POISON])
