@@ -42,7 +42,7 @@ def test_a_request_that_finds_every_connection_in_use_waits_for_its_turn(make_se
 def test_a_request_that_gets_no_connection_in_its_time_is_told_so(
     make_service: Callable[..., Service],
 ) -> None:
-    service = make_service(timeout=0.3)
+    service = make_service(timeout=1.0)
     pool = service.classifier.queue.client.connection_pool
     pool.timeout = 0.05
     in_use = [pool.get_connection() for _ in range(POOL_SIZE)]

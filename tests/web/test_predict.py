@@ -115,7 +115,7 @@ def test_a_full_queue_refuses_and_keeps_what_it_has(make_service: MakeService) -
 
 
 def test_at_the_deadline_it_is_504_and_the_job_is_cancelled(make_service: MakeService) -> None:
-    service = make_service(with_worker=False, timeout=0.2)
+    service = make_service(with_worker=False, timeout=1.0)
     service.queue.join("w1", 30.0, {"model": "null"})
     response = send(service, picture(1))
     assert (response.status_code, response.json["error"]["code"]) == (504, "deadline_exceeded")

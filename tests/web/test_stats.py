@@ -54,16 +54,16 @@ def test_it_tells_of_the_queue_the_workers_and_the_answers(make_service: MakeSer
 
 
 def test_what_waits_is_seen_waiting(make_service: MakeService) -> None:
-    service = make_service(with_worker=False, timeout=0.2)
+    service = make_service(with_worker=False, timeout=1.0)
     service.queue.join("host:1:x", 30.0, {"host": "host"})
     assert service.client.post("/predict", data=picture(1), content_type="image/png").status_code == 504
     stats = service.client.get("/stats").json
     assert stats["depth"] == 1
-    # Decoding comes first, within the same 0.2 s.
+    # Decoding comes first, within the same second.
     assert stats["oldest_age"] > 0
     (seen,) = stats["requests"]
     assert (seen["status"], seen["label"]) == (504, "deadline_exceeded")
-    assert seen["ms"] >= 190
+    assert seen["ms"] >= 990
     assert stats["latency"]["count"] == 0
 
 

@@ -102,7 +102,7 @@ def test_a_job_that_nobody_waits_for_has_the_worker_s_part_too(make_service: Mak
 
 
 def test_a_job_whose_deadline_passed_has_a_trace_that_says_so(make_service: MakeService, client: redis.Redis) -> None:
-    service = make_service(with_worker=False, timeout=0.2)
+    service = make_service(with_worker=False, timeout=1.0)
     client.zadd("{image_queue}:workers", {"a worker that only seems to live": 2**53})
     answer = service.client.post("/predict", data=picture(1), content_type="image/png")
     assert answer.status_code == 504
