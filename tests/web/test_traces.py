@@ -41,7 +41,7 @@ def trace(service: Service, job_id: str) -> dict[str, Any]:
 
 
 def test_every_step_is_there_in_its_order_with_who_took_it(make_service: MakeService) -> None:
-    service = make_service()
+    service = make_service(poll_interval=5.0)
     told = trace(service, send(service))
     steps = {step["name"]: step for step in told["steps"]}
     names = ["received", "decoded", "enqueued", "claimed", "predicted", "stored", "published", "woken", "answered"]
@@ -67,7 +67,7 @@ def test_an_answer_found_by_the_poll_after_the_subscription_was_killed_says_so(
         listen(self)
 
     monkeypatch.setattr(Waiter, "_listen", listen_when_allowed)
-    service = make_service(with_worker=False, poll_interval=0.1)
+    service = make_service(with_worker=False, poll_interval=0.5)
     client.zadd("{image_queue}:workers", {"a worker that only seems to live": 2**53})
     ids: list[str] = []
     request = threading.Thread(target=lambda: ids.append(send(service)))
