@@ -49,11 +49,11 @@ def test_a_thousand_images_over_two_webs_and_three_workers_are_each_answered_rig
 def test_in_the_healthy_state_a_request_costs_one_command_and_nothing_is_polled(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
-    # All of them take longer than a poll interval, so that requests would be polled for if waiting meant polling.
-    system = make_system(redis_server, POLL_INTERVAL=3, TEST_FAULTS="slow=0.08").start()
+    # All of them take longer than two poll intervals: some would be polled for if waiting meant polling.
+    system = make_system(redis_server, POLL_INTERVAL=3, TEST_FAULTS="slow=0.12").start()
     client = redis_server.client()
     # Until every connection of the pool is made, which tells Redis its name.
-    send_all(system.urls, [picture(number) for number in range(40)], 16)
+    send_all(system.urls, [picture(number) for number in range(20)], 16)
     images = [picture(number) for number in range(60)]
     with Monitor(client) as monitor:
         answers = send_all(system.urls, images, connections=len(images))

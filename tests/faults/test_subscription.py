@@ -80,7 +80,9 @@ def test_a_message_that_is_lost_on_a_living_subscription_is_found_by_the_poll(ma
     case.proxy.lose_messages = True
     assert all(isinstance(outcome, Answer) for outcome in case.history.send(IMAGES[:4], connections=4))
     web = case.system.webs[0]
-    assert ways(web.lines("answered")) == {"poll"}
+    answered = web.lines("answered")
+    assert ways(answered) == {"poll"}
+    assert max(float(line["ms"]) for line in answered) < 1000 * REQUEST_TIMEOUT / 2, "and not at the deadline"
     assert not web.lines("subscription_lost")
     case.proxy.lose_messages = False
     case.history.check()
