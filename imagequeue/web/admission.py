@@ -34,7 +34,7 @@ class Admission:
         """
         self._max_requests = max_requests
         self._max_bytes = max_bytes
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._requests = 0
         self._bytes = 0
         self._lock = threading.Lock()
@@ -74,9 +74,9 @@ class Admission:
         backlog = self._backlog
         depth = backlog.depth if time.monotonic() - self._accepted_at < REFUSAL_SECONDS else 0
         # Of one alone nobody knows: the job that was accepted last counts in `depth`, and may be with a worker already.
-        if others <= 1 or depth + others <= self._max_waiting:
+        if others <= 1 or depth + others <= self.max_waiting:
             return None
-        return Backlog(self._max_waiting, backlog.seconds_each).refusal()
+        return Backlog(self.max_waiting, backlog.seconds_each).refusal()
 
     def enter(self, body_bytes: int) -> Visit:
         """Raises ServerBusy, or what Redis said a moment ago. body_bytes: of the body, or the most it may have."""

@@ -23,8 +23,10 @@ from imagequeue.errors import RedisDown, ServerBusy, Unavailable
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.rebuff import Rebuff, Rebuffs
 
-# Measured in docs/internals.md, on two processors; with more of them as many as can decode.
+# Measured in docs/internals.md, on two processors; with more of them as many as can decode. Where many may wait, few of
+# a crowd will be refused, and one of so many more may be on its way: to be let in one by one costs some throughput.
 ENTERING = 4
+WAITING_FOR_ONE_MORE = 32
 # Whoever takes longer from his head to his job keeps nobody else from it: a hundred large images, a slow upload.
 PLACE_SECONDS = 0.5
 
@@ -49,7 +51,7 @@ class Doorman:
         self._waiting: deque[Arrival] = deque()
         # Since when (of time.monotonic).
         self._entering: dict[Arrival, float] = {}
-        self._places = max(ENTERING, classifier.decoders)
+        self._places = max(ENTERING, classifier.decoders, classifier.door.max_waiting // WAITING_FOR_ONE_MORE)
         # How many have come so far.
         self.arrivals = 0
 

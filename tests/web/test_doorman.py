@@ -183,3 +183,15 @@ def test_of_one_client_alone_who_sends_one_after_the_other_nobody_is_too_many(
     inside.door.accepted(Backlog(ROOM, 0.0))
     come(door_man, 0)
     assert let_in(door_man) == [0]
+
+
+@pytest.mark.parametrize(("room", "places"), [(10, doorman.ENTERING), (320, 10), (3200, 100)])
+def test_the_longer_the_queue_may_be_the_more_are_on_their_way_at_a_time(
+    inside: Inside, room: int, places: int
+) -> None:
+    inside.door = Admission(max_requests=10_000, max_bytes=100, max_waiting=room)
+    service: Any = inside
+    door_man = Doorman(service, service, inside.publish)
+    # No more than the queue has room for, so that nobody is refused.
+    come(door_man, *range(room))
+    assert let_in(door_man) == list(range(places))
