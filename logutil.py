@@ -22,6 +22,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -249,6 +250,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="each line as a JSON object")
     wanted = parser.parse_args()
     settings = load_or_exit()
+    if wanted.follow:
+        # Not by an exception: one that comes while a destructor runs is swallowed there, and the following goes on.
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(0))
     try:
         _show(LogReader(settings.redis_url, settings.image_queue), wanted)
     except RedisDown as error:

@@ -128,17 +128,17 @@ class GraphStore:
             self.drop(old.name)
 
 
-def key_of(name: str, *, weights: str, labels: str, preprocessing: str, plan: Plan) -> str:
-    """A digest of all that a converted graph is made from, 32 hexadecimal digits; empty if it is not to be kept: its
-    weights are random, or one of the files is not there, which building the model will say.
+def made_from(name: str, *, weights: str, labels: str, preprocessing: str, plan: Plan) -> dict[str, Any]:
+    """All that a converted graph is made from; empty if it is not to be kept: its weights are random, or one of the
+    files is not there, which building the model will say.
 
     name, weights, labels, preprocessing: as for model.load.
     """
     is_own = name.endswith(".keras")
     if weights == "random" and not is_own:
-        return ""
+        return {}
     try:
-        facts = {
+        return {
             "model": _identity(name) if is_own else name,
             "weights": "" if is_own else "imagenet" if weights == "imagenet" else _identity(weights),
             "labels": "imagenet" if labels == "imagenet" else _identity(labels),
@@ -152,9 +152,16 @@ def key_of(name: str, *, weights: str, labels: str, preprocessing: str, plan: Pl
             # The way of converting, so that nobody has to remember to count it up.
             "code": {file.name: _digest(file) for file in _sources()},
         }
-    except OSError:
+    except OSError as error:
+        log("graph_has_no_key", reason=str(error))
+        return {}
+
+
+def key_of(sources: dict[str, Any]) -> str:
+    """The key of what is made from them: 32 hexadecimal digits; empty if they are."""
+    if not sources:
         return ""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _sources() -> list[Path]:

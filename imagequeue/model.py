@@ -18,7 +18,7 @@ import numpy as np
 
 from imagequeue import kerasmodel, runtimes
 from imagequeue.events import log, warn
-from imagequeue.graphstore import GraphStore, Kept, key_of
+from imagequeue.graphstore import GraphStore, Kept, key_of, made_from
 from imagequeue.job import Prediction
 from imagequeue.runtimes import Pixels, Predict, Probabilities
 
@@ -121,14 +121,20 @@ def load(
     else:
         store = GraphStore(graphs, engine.GRAPH_FILE)
 
-        def key() -> str:
-            return key_of(name, weights=weights, labels=labels, preprocessing=preprocessing, plan=plan)
+        def sources() -> dict[str, Any]:
+            return made_from(name, weights=weights, labels=labels, preprocessing=preprocessing, plan=plan)
 
-        found = _found(engine, store, before := key())
+        before = sources()
+        key = key_of(before)
+        found = _found(engine, store, key)
         graph, kept = found or _converted(engine, name, weights, labels, preprocessing, plan)
-        # A file that was replaced, or downloaded, meanwhile: nobody knows which of the two went into the graph.
-        if not found and before and before == key():
-            store.keep(before, kept, lambda file: engine.write(graph, file))
+        if key and not found:
+            # A file that was replaced, or downloaded, meanwhile: nobody knows which of the two went into the graph.
+            after = sources()
+            if changed := [what for what, was in before.items() if after.get(what) != was]:
+                log("graph_not_kept", reason=f"changed meanwhile: {', '.join(changed)}")
+            else:
+                store.keep(key, kept, lambda file: engine.write(graph, file))
     predict: Predict = engine.compile_graph(graph, plan)
     return Model(Path(name).stem, kept.weights, chosen, precision, size, kept.labels, predict)
 

@@ -13,7 +13,7 @@ import pytest
 
 from imagequeue import graphstore
 from imagequeue.client import Client
-from imagequeue.graphstore import MOST_KEPT, GraphStore, Kept, key_of
+from imagequeue.graphstore import MOST_KEPT, GraphStore, Kept, key_of, made_from
 from imagequeue.runtimes import Plan
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
@@ -157,7 +157,7 @@ def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def key(name: str = "resnet50", plan: Plan = PLAN, **other: str) -> str:
     given = {"weights": "imagenet", "labels": "imagenet", "preprocessing": "auto"} | other
-    return key_of(name, plan=plan, **given)
+    return key_of(made_from(name, plan=plan, **given))
 
 
 @pytest.mark.usefixtures("keras_home")
@@ -258,6 +258,12 @@ def test_the_next_worker_serves_the_same_answers_without_tensorflow(
     with Client(system.url) as client:
         answer = client.predict(picture(1))
         assert "libtensorflow" in maps(first.pid)
+        if not first.lines("graph_kept"):
+            # By its own account: what the graph is made from changed under the first start of all.
+            assert first.lines("graph_not_kept"), first.output
+            first.stop()
+            first = system.worker()
+        assert first.lines("graph_kept"), first.output
         first.stop()
         second = system.worker()
         assert client.predict(picture(1)).predictions == answer.predictions
