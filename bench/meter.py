@@ -36,7 +36,8 @@ class Meter:
 
     def read(self) -> Reading:
         stats = self._client.info("commandstats")
-        sent = ("cmdstat_evalsha", "cmdstat_blmove", "cmdstat_mget", "cmdstat_unlink", "cmdstat_ping")
+        # A transaction is one round trip.
+        sent = ("cmdstat_evalsha", "cmdstat_exec", "cmdstat_blmove", "cmdstat_mget", "cmdstat_unlink", "cmdstat_ping")
         return Reading(
             cpu={name: cpu_seconds(pid) for name, pid in self._processes.items()},
             resident={name: _resident(pid) for name, pid in self._processes.items()},

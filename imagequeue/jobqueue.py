@@ -7,7 +7,8 @@ Redis or the network does wrong leaves this file as RedisDown, with a reason a p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -79,6 +80,7 @@ class JobQueue:
         self.name = name
         self.ttl_ms = int(result_ttl * 1000)
         self._scripts = Scripts(client)
+        self._enqueue_text = self._scripts.text("enqueue")
 
     def key(self, suffix: str) -> str:
         """`{name}:suffix`: the braces put every key into the waiting list's cluster slot."""
@@ -88,9 +90,14 @@ class JobQueue:
         return self.key(f"results:{web_id}")
 
     def _run(self, verb: str, *args: bytes | str | float) -> Any:
+        with self._errors():
+            return self._scripts.run(verb, self.name, *args)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
             with redis_errors():
-                return self._scripts.run(verb, self.name, *args)
+                yield
         except RedisDown as error:
             if is_demoted(error.__cause__):
                 # After a failover the address may lead elsewhere by now; these connections never will.
@@ -112,15 +119,14 @@ class JobQueue:
 
         Raises QueueFull, NoWorkers, RedisDown; after either of the first two the job is certainly not queued.
         """
-        word, depth, drained, drained_ms = self._run(
-            "enqueue",
-            job.encode(),
-            int(timeout * 1000),
-            max_length,
-            max_bytes,
-            int(needs_worker),
-            self.ttl_ms,
-        )
+        document = job.encode()
+        limits = (int(timeout * 1000), max_length, max_bytes, int(needs_worker), self.ttl_ms, len(document))
+        with self._errors():
+            pipeline = self.client.pipeline(transaction=True)
+            pipeline.rpush(self.name, document)
+            # Its text, not its digest: a script that Redis has forgotten would leave the document there.
+            pipeline.eval(self._enqueue_text, 1, self.name, job.id, *limits)
+            _, (word, depth, drained, drained_ms) = pipeline.execute()
         if word == b"FULL":
             raise _backlog(depth, drained, drained_ms).refusal()
         if word == b"NO_WORKERS":

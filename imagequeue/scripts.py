@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib import resources
 from typing import Any
 
@@ -21,6 +22,10 @@ class Scripts:
         prelude = (lua / "prelude.lua").read_text()
         self._texts = {verb: prelude + (lua / f"{verb}.lua").read_text() for verb in VERBS}
         self._digests = {verb: hashlib.sha1(text.encode()).hexdigest() for verb, text in self._texts.items()}
+
+    def text(self, verb: str) -> str:
+        """lua/<verb>.lua as Redis needs it: without the words for people, for it may be sent with each call."""
+        return re.sub(r"(?m)^\s*(--.*\n)?", "", self._texts[verb])
 
     def run(self, verb: str, key: str, *args: bytes | str | float) -> Any:
         """What lua/<verb>.lua returns for KEYS[1] and ARGV. Raises redis.RedisError."""

@@ -10,6 +10,7 @@ import redis
 from imagequeue.errors import NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
+from imagequeue.scripts import Scripts
 from tests.support.jobs import (
     claim,
     end_lease,
@@ -154,3 +155,27 @@ def _redis_ms(client: redis.Redis) -> float:
     seconds, microseconds = client.time()
     time.sleep(0.001)
     return seconds * 1000 + microseconds / 1000
+
+
+def test_a_repeat_leaves_one_document(client: redis.Redis, queue: JobQueue) -> None:
+    first, job = make_job(1), make_job(2)
+    for sent in (first, job, job, job):
+        queue.enqueue(sent, timeout=5, max_length=10, needs_worker=False)
+    assert ids_in(queue) == [first.id, job.id]
+
+
+def test_a_refusal_takes_nobody_elses_document_away(client: redis.Redis, queue: JobQueue) -> None:
+    waiting, refused = make_job(1), make_job(2)
+    queue.enqueue(waiting, timeout=5, max_length=10, needs_worker=False)
+    # As if RPUSH alone had been refused.
+    text = Scripts(client).text("enqueue")
+    word, *_ = client.eval(text, 1, queue.name, refused.id, 5000, 0, 0, 0, 300_000, 1000)
+    assert word == b"FULL"
+    assert ids_in(queue) == [waiting.id]
+
+
+def test_a_redis_that_has_forgotten_its_scripts_takes_a_job_once(client: redis.Redis, queue: JobQueue) -> None:
+    client.script_flush()
+    job = make_job()
+    assert queue.enqueue(job, timeout=5, max_length=10, needs_worker=False).depth == 1
+    assert ids_in(queue) == [job.id]

@@ -1,19 +1,23 @@
--- enqueue: accept one job, or say why not.
+-- enqueue: accept the job whose document is the last of the waiting list, or take it off and say why.
 --
--- ARGV  1 document, as Job.encode makes it: {"id":"<32 hex>","reply_to":...
+-- Sent in one transaction with the RPUSH before it, so that nobody sees a document that is not accepted, and Lua does
+-- not see the document: see the prelude for what that would cost.
+--
+-- ARGV  1 its id
 --       2 timeout, ms: the deadline is that long after Redis's own now
 --       3 most documents that may wait
 --       4 most bytes that may wait; 0 for no such limit
 --       5 '1' to refuse when no worker has a live lease
 --       6 how long a result is kept, ms
+--       7 how many bytes the document has
 -- Returns  {word, depth, drained, since}: OK | DUPLICATE | DONE | FULL | NO_WORKERS, the length of the waiting
 --          list, and the drain rate as jobs per so many ms ('0' when nothing was drained yet).
--- Repeat   Safe: the second call finds the job (DUPLICATE) or its result (DONE) and changes nothing. Both
---          mean that the job was accepted.
--- Memory   At maxmemory the first write is refused, so a full Redis takes no new jobs.
-local document, timeout_ms = ARGV[1], tonumber(ARGV[2])
+-- Repeat   Safe, RPUSH and all: the second time finds the job (DUPLICATE) or its result (DONE) and takes the second
+--          document off again. Both mean that the job was accepted.
+-- Memory   At maxmemory RPUSH is refused and with it the transaction, so a full Redis takes no new jobs.
+local id, timeout_ms = ARGV[1], tonumber(ARGV[2])
 local max_length, max_bytes, needs_worker, ttl_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local id = string.sub(document, 8, 39)
+local size = tonumber(ARGV[7])
 local now = now_ms()
 
 local function answer(word)
@@ -21,16 +25,23 @@ local function answer(word)
   return {word, redis.call('LLEN', Q), rate[1] or '0', rate[2] or '0'}
 end
 
+-- The document is not to wait. Looked at first: were RPUSH refused alone, the last one would be somebody else's.
+local function without_it(word)
+  local last = redis.call('LINDEX', Q, -1)
+  if last and head_of(last) == id then redis.call('LTRIM', Q, 0, -2) end
+  return answer(word)
+end
+
 local function is_full()
   local depth = redis.call('LLEN', Q)
   -- Every document of a deployment carries an image of the same size, so one stands for all.
-  return depth >= max_length or (max_bytes > 0 and (depth + 1) * #document > max_bytes)
+  return depth > max_length or (max_bytes > 0 and depth * size > max_bytes)
 end
 
-if redis.call('EXISTS', P .. 'result:' .. id) == 1 then return answer('DONE') end
-if redis.call('EXISTS', job_key(id)) == 1 then return answer('DUPLICATE') end
+if redis.call('EXISTS', P .. 'result:' .. id) == 1 then return without_it('DONE') end
+if redis.call('EXISTS', job_key(id)) == 1 then return without_it('DUPLICATE') end
 if needs_worker == '1' and redis.call('ZCOUNT', P .. 'workers', '(' .. now, '+inf') == 0 then
-  return answer('NO_WORKERS')
+  return without_it('NO_WORKERS')
 end
 
 -- Room first comes from those whose clients have gone. All jobs have the same timeout as a rule, so the
@@ -40,19 +51,18 @@ if is_full() and redis.call('SET', P .. 'dropping', '1', 'NX', 'PX', 100) then
     local oldest = redis.call('LINDEX', Q, 0)
     local oldest_id, reply_to
     if oldest then oldest_id, reply_to = head_of(oldest) end
-    if not oldest_id then break end
+    if not oldest_id or oldest_id == id then break end
     local job = redis.call('HMGET', job_key(oldest_id), 'deadline', 'attempts')
     -- Without attempts it was cancelled, without a hash answered.
     if job[2] and tonumber(job[1]) > now then break end
-    redis.call('LPOP', Q)
+    redis.call('LTRIM', Q, 1, -1)
     expire(oldest_id, reply_to, ttl_ms)
   end
 end
 if is_full() then
-  local full = answer('FULL')
   count('refused', 1)
-  return full
+  return without_it('FULL')
 end
 
-let_wait(document, id, timeout_ms, ttl_ms)
+let_wait(id, timeout_ms, ttl_ms)
 return answer('OK')

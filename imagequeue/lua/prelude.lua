@@ -35,13 +35,12 @@ local function head_of(document)
   if id and #id == 32 then return id, reply_to end
 end
 
--- A new job, the last in the line; its deadline is timeout_ms after Redis's own now.
-local function let_wait(document, id, timeout_ms, ttl_ms)
+-- A new job, whose document waits; its deadline is timeout_ms after Redis's own now.
+local function let_wait(id, timeout_ms, ttl_ms)
   local now = now_ms()
   redis.call('HSET', job_key(id), 'state', 'waiting', 'attempts', 0, 'crashes', 0,
     'enqueued', string.format('%.0f', now), 'deadline', string.format('%.0f', now + timeout_ms))
   redis.call('PEXPIRE', job_key(id), timeout_ms + ttl_ms)
-  redis.call('RPUSH', Q, document)
   count('enqueued', 1)
 end
 

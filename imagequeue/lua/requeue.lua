@@ -12,5 +12,6 @@ local id = head_of(document)
 
 if redis.call('EXISTS', job_key(id), P .. 'result:' .. id) > 0 then return 'OK' end
 if redis.call('LREM', P .. 'dead', 1, entry) == 0 then return 'GONE' end
-let_wait(document, id, timeout_ms, ttl_ms)
+redis.call('RPUSH', Q, document)
+let_wait(id, timeout_ms, ttl_ms)
 return 'OK'

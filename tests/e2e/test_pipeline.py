@@ -46,7 +46,7 @@ def test_a_thousand_images_over_two_webs_and_three_workers_are_each_answered_rig
     assert all(computed), "each of the workers had a share"
 
 
-def test_in_the_healthy_state_a_request_costs_one_command_and_nothing_is_polled(
+def test_in_the_healthy_state_a_request_costs_one_round_trip_and_nothing_is_polled(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
     # All of them take longer than two poll intervals: some would be polled for if waiting meant polling.
@@ -59,8 +59,9 @@ def test_in_the_healthy_state_a_request_costs_one_command_and_nothing_is_polled(
         answers = send_all(system.urls, images, connections=len(images))
     assert all(isinstance(answer, Answer) for answer in answers)
     web, worker = monitor.commands("web"), monitor.commands("worker")
-    assert web["EVALSHA"] == 60
-    assert not set(web) - {"EVALSHA", "PING", "UNLINK"}, web
+    # In one transaction.
+    assert {web[word] for word in ("MULTI", "RPUSH", "EVAL", "EXEC")} == {60}, web
+    assert not set(web) - {"MULTI", "RPUSH", "EVAL", "EXEC", "PING", "UNLINK"}, web
     assert set(worker) <= {"EVALSHA", "BLMOVE"}, worker
 
 

@@ -10,13 +10,14 @@ from imagequeue.client import Answer
 from tests.faults.conftest import MakeCase
 from tests.support.load import null_label
 from tests.support.pictures import picture
-from tests.support.proxy import script, word
+from tests.support.proxy import script, transaction, word
 from tests.support.system import eventually
 
 IMAGES = [picture(number) for number in range(12)]
 MATCHES = {
     "the doorbell": word("BLMOVE"),
-    **{verb: script(verb) for verb in ("enqueue", "claim", "complete", "fail", "heartbeat", "reap")},
+    "enqueue": transaction(),
+    **{verb: script(verb) for verb in ("claim", "complete", "fail", "heartbeat", "reap")},
 }
 
 
@@ -54,7 +55,7 @@ def test_an_enqueue_of_which_no_answer_ever_comes_is_refused_and_not_computed(ma
     held = case.history.start([picture(1001)])
     eventually(lambda: len(web.lines("enqueued")) == 2)
     # The command and its one repeat are both obeyed and both unheard.
-    rule = case.proxy.lose_answer(script("enqueue"), times=2)
+    rule = case.proxy.lose_answer(transaction(), times=2)
     (refusal,) = case.history.send([picture(1002)])
     assert getattr(refusal, "code", "") == "redis_down"
     assert rule.happened == 2

@@ -29,6 +29,11 @@ def script(verb: str) -> Callable[[Command], bool]:
     return lambda command: command[0].upper() == b"EVALSHA" and command[1] == sha
 
 
+def transaction() -> Callable[[Command], bool]:
+    """Matches the end of a transaction; enqueue.lua is sent in one, and nothing else is."""
+    return word("EXEC")
+
+
 def word(name: str) -> Callable[[Command], bool]:
     """Matches a command by its name."""
     return lambda command: command[0].upper() == name.encode()
