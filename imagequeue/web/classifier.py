@@ -92,7 +92,6 @@ class Classifier:
         requests = max(1, threads - RESERVED_THREADS)
         self.door = Admission(max_requests=requests, max_bytes=MAX_UNDECODED_BYTES, max_waiting=max_queue_length)
         self.decoders = decoders
-        self._room = DecodingRoom(decoders=decoders, max_pixels=max_image_pixels)
         self._starting = threading.Lock()
         self._pid = 0
 
@@ -113,6 +112,7 @@ class Classifier:
             self._waiter.start()
             self._hang_ups = HangUps()
             self._hang_ups.start()
+            self._room = DecodingRoom(decoders=self.decoders, max_pixels=self._max_image_pixels)
             self._pid = os.getpid()
 
     def stop(self) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from selectors import EVENT_READ
@@ -29,12 +30,16 @@ from imagequeue.web import tracecontext
 from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
 from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
 from imagequeue.web.rebuff import Rebuff, head_too_long
+from imagequeue.web.threadstack import ThreadStack
 
 HEAD_SECONDS = 10.0
 # A longer one is refused: a thread would have to wait for its end. Browsers and proxies stop far before.
 MAX_HEAD = 32 * 1024
 # Heads are gathered for no longer before the first of them is given a thread.
 GATHER_SECONDS = 0.02
+# A connection is left for so long to a process with fewer; if it does not take it, none is for the second time.
+TURN_SECONDS = 0.03
+NO_TURN_SECONDS = 0.2
 # Connections that are listened to after their refusal; one more, and the oldest is closed.
 MAX_LEAVING = 1024
 END_OF_HEAD = b"\r\n\r\n"
@@ -55,6 +60,14 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         self._accounting: Future[None] | None = None
         # Set before the first connection comes; where there is none, everybody comes in.
         self.doorman: Doorman | None = None
+        # Tells the siblings how many connections are here, and returns the fewest of one of them; None without any.
+        self.least_elsewhere: Callable[[int], int | None] = lambda count: None
+        self._connections_told = 0
+        self._leaving_it_until = 0.0
+        self._leaving_it_again = 0.0
+
+    def get_thread_pool(self) -> ThreadStack:
+        return ThreadStack(self.cfg.threads)
 
     def enqueue_req(self, conn: TConn) -> None:
         """A connection is new, or has sent something: a thread gets it once the head of a request is there."""
@@ -87,12 +100,31 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         if self._is_gathering:
             # One in each round, as Gunicorn does: else one process has them all before its siblings are awake.
             return
+        if self._leaves_it():
+            return
         try:
             super().accept(listener)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             time.sleep(0.05)
+
+    def _leaves_it(self) -> bool:
+        """Whether a connection that comes is better for a sibling, which has fewer: all of them hear it knock, and the
+        first to wake would have most of a crowd. A sibling that does not come soon is not waited for again at once.
+        """
+        least, now = self.least_elsewhere(self.nr_conns), time.monotonic()
+        if least is None or self.nr_conns <= least + 1 or now < self._leaving_it_again:
+            self._leaving_it_until = 0.0
+            return False
+        self._leaving_it_until = self._leaving_it_until or now + TURN_SECONDS
+        if now >= self._leaving_it_until:
+            self._leaving_it_until = 0.0
+            self._leaving_it_again = now + NO_TURN_SECONDS
+            return False
+        # It would be told of the same connection again at once.
+        time.sleep(TURN_SECONDS / 30)
+        return True
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Gunicorn's, and whoever has arrived with it is let in or turned away.
@@ -197,6 +229,9 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
     def murder_pending(self) -> None:
         """Gunicorn's loop calls it every second at least: who has taken too long is dropped."""
         super().murder_pending()
+        if self._connections_told != self.nr_conns:
+            self._connections_told = self.nr_conns
+            self.least_elsewhere(self.nr_conns)
         now = time.monotonic()
         if not self.alive and not self._is_ending:
             # Who has connected just now may be asking already; for the others a server that ends does not wait.

@@ -93,6 +93,8 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         self._draining = draining
         self._drain_seconds = drain_seconds
         self._waiting = SharedCounts()
+        # One more than the connections of each process.
+        self._connections = SharedCounts()
         self._options: dict[str, Any] = {
             "bind": address,
             "workers": processes,
@@ -108,8 +110,7 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
             # A socket in the home directory that two servers would fight over.
             "control_socket_disable": True,
             "post_worker_init": self._start_process,
-            # Whoever waited on the doorstep of a process that is no more waits no longer.
-            "child_exit": lambda server, worker: self._waiting.set(worker.age, 0),
+            "child_exit": lambda server, worker: self._forget_process(worker.age),
             "worker_exit": _end_process,
             "when_ready": lambda server: log(
                 "listening", address=",".join(map(str, server.LISTENERS)), processes=processes, threads=threads
@@ -131,9 +132,21 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
             self._waiting.set(worker.age, count)
             return self._waiting.total()
 
+        def least_elsewhere(count: int) -> int | None:
+            self._connections.set(worker.age, count + 1)
+            least = self._connections.least_elsewhere(worker.age)
+            return least - 1 if least else None
+
         _start_process(worker)
         extensions = worker.wsgi.extensions
         worker.doorman = Doorman(extensions["classifier"], extensions["rebuffs"], publish)
+        worker.least_elsewhere = least_elsewhere
+        least_elsewhere(0)
+
+    def _forget_process(self, age: int) -> None:
+        # Whoever waited on its doorstep waits no longer, and nobody leaves a connection to it.
+        self._waiting.set(age, 0)
+        self._connections.set(age, 0)
 
     def run(self) -> None:
         arbiter = DrainingArbiter(self)

@@ -24,3 +24,9 @@ class SharedCounts:
 
     def total(self) -> int:
         return sum(_ALL.unpack_from(self._memory))
+
+    def least_elsewhere(self, place: int) -> int:
+        """The smallest number of another process; 0 stands for no process, and if there is no other it is 0."""
+        counts = list(_ALL.unpack_from(self._memory))
+        counts[place % PLACES] = 0
+        return min(filter(None, counts), default=0)

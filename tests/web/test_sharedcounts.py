@@ -25,3 +25,13 @@ def test_places_never_run_out() -> None:
     counts.set(7 * PLACES + 3, 5)
     counts.set(3, 4)
     assert counts.total() == 4
+
+
+def test_the_least_is_of_those_that_are_there_and_not_the_asker() -> None:
+    counts = SharedCounts()
+    counts.set(1, 2)
+    assert counts.least_elsewhere(1) == 0
+    counts.set(2, 9)
+    counts.set(3, 5)
+    assert counts.least_elsewhere(1) == 5
+    assert counts.least_elsewhere(3) == 2
