@@ -63,8 +63,10 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         # Tells the siblings how many connections are here, and returns the fewest of one of them; None without any.
         self.least_elsewhere: Callable[[int], int | None] = lambda count: None
         self._connections_told = 0
-        self._leaving_it_until = 0.0
-        self._leaving_it_again = 0.0
+        # A connection that is left to a sibling: whether it was in this round of the loop, and until when it will be.
+        self._is_left = False
+        self._left_until = 0.0
+        self._none_left_until = 0.0
 
     def get_thread_pool(self) -> ThreadStack:
         return ThreadStack(self.cfg.threads)
@@ -114,15 +116,14 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         first to wake would have most of a crowd. A sibling that does not come soon is not waited for again at once.
         """
         least, now = self.least_elsewhere(self.nr_conns), time.monotonic()
-        if least is None or self.nr_conns <= least + 1 or now < self._leaving_it_again:
-            self._leaving_it_until = 0.0
+        if least is None or self.nr_conns <= least + 1 or now < self._none_left_until:
             return False
-        self._leaving_it_until = self._leaving_it_until or now + TURN_SECONDS
-        if now >= self._leaving_it_until:
-            self._leaving_it_until = 0.0
-            self._leaving_it_again = now + NO_TURN_SECONDS
+        self._left_until = self._left_until or now + TURN_SECONDS
+        if now >= self._left_until:
+            self._none_left_until = now + NO_TURN_SECONDS
             return False
-        # It would be told of the same connection again at once.
+        self._is_left = True
+        # The loop would be told of it again at once.
         time.sleep(TURN_SECONDS / 30)
         return True
 
@@ -135,7 +136,14 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         before = self.doorman.arrivals if self.doorman is not None else 0
         if self.doorman is not None and self.doorman.is_anybody_waiting:
             timeout = min(timeout, PLACE_SECONDS / 2)
+        if self._is_left:
+            # At once, or it could not be told from the next one.
+            timeout = 0.0
+        self._is_left = False
         super().wait_for_and_dispatch_events(timeout)
+        if not self._is_left:
+            # Somebody has taken it.
+            self._left_until = 0.0
         if self.doorman is None or not self.doorman.is_anybody_waiting:
             return
         self._is_gathering = True

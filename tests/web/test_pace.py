@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import socket
 import time
@@ -14,11 +15,12 @@ import pytest
 import requests
 
 from imagequeue.web import pace, pacedsocket
+from imagequeue.web.pace import PacedWorker
 from imagequeue.web.pacedsocket import PacedSocket
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
-from tests.support.system import Script, System
+from tests.support.system import Script, System, eventually
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
 
@@ -252,3 +254,78 @@ def test_the_server_ends_although_somebody_has_not_finished_asking(system: Syste
         system.webs[0].signal(signal.SIGTERM)
         # Gunicorn's patience with what is in flight is 35 s.
         assert system.webs[0].wait(20) == 0
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> PacedWorker:
+    """One that has five connections; nothing of it runs."""
+    process = PacedWorker.__new__(PacedWorker)
+    process.nr_conns = 5
+    process._left_until = process._none_left_until = 0.0
+    monkeypatch.setattr(pace, "TURN_SECONDS", 0.05)
+    # Too long for any machine to pass in a test.
+    monkeypatch.setattr(pace, "NO_TURN_SECONDS", 600.0)
+    return process
+
+
+@pytest.mark.parametrize("elsewhere", [None, 4, 5, 9])
+def test_a_process_takes_a_connection_unless_a_sibling_has_clearly_fewer(
+    process: PacedWorker, elsewhere: int | None
+) -> None:
+    process.least_elsewhere = lambda count: elsewhere
+    assert not process._leaves_it()
+
+
+def test_a_connection_is_left_to_a_sibling_until_that_has_as_many(process: PacedWorker) -> None:
+    told, elsewhere = [], [3]
+
+    def least(count: int) -> int:
+        told.append(count)
+        return elsewhere[0]
+
+    process.least_elsewhere = least
+    assert process._leaves_it()
+    elsewhere[0] = 4
+    assert not process._leaves_it()
+    assert told == [5, 5], "the sibling hears how many are here"
+
+
+def test_a_sibling_that_does_not_come_is_waited_for_once_and_not_again_for_a_while(process: PacedWorker) -> None:
+    process.least_elsewhere = lambda count: 0
+    looks = 1
+    while process._leaves_it():
+        looks += 1
+    assert looks > 1
+    assert not process._leaves_it()
+
+
+def test_connections_go_to_the_process_that_has_fewer(
+    redis_server: RedisServer, make_system: Callable[..., System]
+) -> None:
+    system = make_system(redis_server, WEB_PROCESSES=2, LOG_LEVEL="debug")
+    web = system.web()
+    eventually(lambda: len(web.lines("subscribed")) == 2)
+    full, empty = web.children()
+    port = int(system.url.rsplit(":", 1)[1])
+
+    def connections(pid: int) -> int:
+        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        established = {f"socket:[{row[9]}]" for row in table if row[1].endswith(f":{port:04X}") and row[3] == "01"}
+        return sum(os.readlink(fd) in established for fd in Path(f"/proc/{pid}/fd").iterdir())
+
+    def connect_to_either() -> socket.socket:
+        return crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+
+    with ExitStack() as crowd:
+        os.kill(empty, signal.SIGSTOP)
+        crowd.callback(os.kill, empty, signal.SIGCONT)
+        for _ in range(30):
+            connect_to_either()
+        eventually(lambda: connections(full) == 30, what="a sibling that stands still is not waited for")
+        os.kill(empty, signal.SIGCONT)
+        more = 0
+        while more < 40 and connections(empty) < 28:
+            connect_to_either()
+            more += 1
+            eventually(lambda more=more: connections(empty) + connections(full) == 30 + more)
+        assert connections(empty) == 28, "of forty at most; by chance it would be twenty"
