@@ -1,7 +1,7 @@
 -- enqueue: accept the job whose document is the last of the waiting list, or take it off and say why.
 --
--- Sent in one transaction with the RPUSH before it, so that nobody sees a document that is not accepted, and Lua does
--- not see the document: see the prelude for what that would cost.
+-- Sent in one transaction with the RPUSH before it, so that nobody sees a document that is not accepted, and Lua sees
+-- it only if it is refused: see the prelude for what a look costs.
 --
 -- ARGV  1 its id
 --       2 timeout, ms: the deadline is that long after Redis's own now

@@ -52,7 +52,9 @@ class Sleeper:
 
     def sleep(self) -> Task | None:
         self._bell.acquire()
-        return self._task
+        # A task holds its connection, and the next one may be long in coming.
+        task, self._task = self._task, None
+        return task
 
 
 class ThreadStack(Executor):
@@ -80,7 +82,9 @@ class ThreadStack(Executor):
                 return task.future
             self._count += 1
             number = self._count
-        threading.Thread(target=self._work, args=(task,), name=f"request-{number}", daemon=True).start()
+        sleeper = Sleeper()
+        sleeper.wake(task)
+        threading.Thread(target=self._work, args=(sleeper,), name=f"request-{number}", daemon=True).start()
         return task.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -90,17 +94,14 @@ class ThreadStack(Executor):
             while self._asleep:
                 self._asleep.pop().wake(None)
 
-    def _work(self, task: Task | None) -> None:
-        sleeper = Sleeper()
-        while task is not None:
+    def _work(self, sleeper: Sleeper) -> None:
+        while task := sleeper.sleep():
             task.run()
-            # Its outcome may be large, and the next task long in coming.
             del task
             with self._lock:
                 if self._waiting:
-                    task = self._waiting.popleft()
-                    continue
-                if self._is_ending:
+                    sleeper.wake(self._waiting.popleft())
+                elif self._is_ending:
                     return
-                self._asleep.append(sleeper)
-            task = sleeper.sleep()
+                else:
+                    self._asleep.append(sleeper)
