@@ -102,7 +102,8 @@ def test_a_drain_that_went_wrong_is_the_fleets_exit_code(start: Callable[..., Ru
 
 
 def test_a_child_that_is_still_starting_may_end_as_it_likes(start: Callable[..., Running]) -> None:
-    running = start("import os, time; open(f'{os.environ[\"AT\"]}/{os.getpid()}', 'w'); time.sleep(60)")
+    says_so = "open(f'{os.environ[\"AT\"]}/{os.getpid()}', 'w')"
+    running = start(f"import os, signal; {says_so}; signal.alarm(60); signal.pause()")
     eventually(running.pids)
     assert running.end() == 0
 
