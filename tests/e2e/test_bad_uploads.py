@@ -15,7 +15,7 @@ from tests.conftest import KINDS, redis_binary
 from tests.support.load import null_label
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
-from tests.support.system import Script, System
+from tests.support.system import Script, System, eventually
 from tests.support.uploads import GOOD, MAX_BYTES, MAX_PIXELS, Upload, bad_uploads
 
 
@@ -71,6 +71,8 @@ def lines(script: Script) -> list[str]:
 def test_every_bad_upload_is_refused_as_it_deserves_and_the_worker_never_hears_of_it(system: System) -> None:
     assert_good_images_are_answered(system)
     (worker,), (web,) = system.workers, system.webs
+    # The worker writes it after the answer has gone home.
+    eventually(lambda: len(worker.lines("completed")) == len(worker.lines("claimed")))
     pid, before, refused_before = worker.pid, lines(worker), len(web.lines("refused"))
     uploads = bad_uploads()
     assert len({upload.name for upload in uploads}) >= 60
