@@ -197,6 +197,9 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
         self.poller.register(conn.sock, EVENT_READ, partial(self._on_leaving_readable, conn))
 
     def _on_leaving_readable(self, conn: TConn, sock: socket.socket) -> None:
+        if conn not in self._leaving:
+            # It had to go for another one that was readable in the same round of the loop.
+            return
         try:
             if not sock.recv_into(self._scratch, 0, socket.MSG_DONTWAIT):
                 self._see_off(conn)

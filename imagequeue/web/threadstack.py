@@ -69,7 +69,11 @@ class ThreadStack(Executor):
         self._is_ending = False
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
-        """Have a call done by a thread; it waits in line where all are busy. Raises RuntimeError after the end."""
+        """Have a call done by a thread; it waits in line where all are busy, and where no more can be begun.
+
+        Raises:
+            RuntimeError: after the end, or the system gives not even a first thread.
+        """
         task = Task(partial(call, *args, **options))
         with self._lock:
             if self._is_ending:
@@ -84,7 +88,18 @@ class ThreadStack(Executor):
             number = self._count
         sleeper = Sleeper()
         sleeper.wake(task)
-        threading.Thread(target=self._work, args=(sleeper,), name=f"request-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(sleeper,), name=f"request-{number}", daemon=True).start()
+        except RuntimeError:
+            # A container's limit of processes, or no memory for a stack: those that are there have to do.
+            with self._lock:
+                self._count -= 1
+                if self._asleep:
+                    self._asleep.pop().wake(task)
+                elif self._count and not self._is_ending:
+                    self._waiting.append(task)
+                else:
+                    raise
         return task.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

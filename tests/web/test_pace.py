@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -17,6 +19,7 @@ import requests
 from imagequeue.web import pace, pacedsocket
 from imagequeue.web.pace import PacedWorker
 from imagequeue.web.pacedsocket import PacedSocket
+from imagequeue.web.rebuff import head_too_long
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
@@ -266,6 +269,26 @@ def process(monkeypatch: pytest.MonkeyPatch) -> PacedWorker:
     # Too long for any machine to pass in a test.
     monkeypatch.setattr(pace, "NO_TURN_SECONDS", 600.0)
     return process
+
+
+def test_a_connection_that_had_to_go_for_another_in_its_round_is_not_read_any_more(
+    process: PacedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "MAX_LEAVING", 1)
+    process._leaving, process._scratch = {}, bytearray(16)
+    process.poller = selectors.DefaultSelector()
+    with ExitStack() as sockets:
+        sockets.callback(process.poller.close)
+        pairs = [[sockets.enter_context(end) for end in socket.socketpair()] for _ in range(2)]
+        gone, comer = (Mock(sock=ours, close=ours.close) for ours, _ in pairs)
+        process._turn_away(gone, head_too_long(9, "a"))
+        pairs[0][1].sendall(b"more")
+        [(key, _)] = process.poller.select(9)
+        process._turn_away(comer, head_too_long(9, "b"))
+        assert list(process._leaving) == [comer]
+        key.data(key.fileobj)
+        assert list(process._leaving) == [comer]
+        assert process.nr_conns == 4
 
 
 @pytest.mark.parametrize("elsewhere", [None, 4, 5, 9])

@@ -65,6 +65,29 @@ def test_no_more_threads_than_allowed_are_begun() -> None:
     assert 1 <= len(seen) <= 2
 
 
+def test_where_no_thread_can_be_begun_a_task_waits_for_those_there_are_and_no_place_is_lost(
+    stack: ThreadStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    go = threading.Event()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            stack.submit(print)
+    busy = stack.submit(go.wait, 9)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        waiting = [stack.submit(threading.get_ident) for _ in range(5)]
+    go.set()
+    assert busy.result(9)
+    assert len({task.result(9) for task in waiting}) == 1
+    together = threading.Barrier(3)
+    assert not wait([stack.submit(together.wait, 9) for _ in range(3)], timeout=9).not_done, "three at once again"
+    assert not together.broken
+
+
 def test_many_who_submit_at_once_all_have_their_tasks_done() -> None:
     stack, done = ThreadStack(4), []
 
