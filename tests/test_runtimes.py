@@ -36,8 +36,8 @@ def keras_model():  # type: ignore[no-untyped-def]
     )
 
 
-def plan(precision: str = "float32", calibration: str = "") -> Plan:
-    return Plan(SIZE, threads=1, precision=precision, calibration=calibration)
+def plan(precision: str = "float32", calibration: str = "", threads: int = 1) -> Plan:
+    return Plan(SIZE, threads=threads, precision=precision, calibration=calibration)
 
 
 def batch(count: int) -> runtimes.Pixels:
@@ -56,12 +56,13 @@ def expected(keras_model, pixels):  # type: ignore[no-untyped-def]
     return np.asarray(keras_model(preprocess(pixels.astype(np.float32)), training=False))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", runtimes.NAMES)
-def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str, keras_model) -> None:  # type: ignore[no-untyped-def]
+def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str, threads: int, keras_model) -> None:  # type: ignore[no-untyped-def]
     pytest.importorskip(name)
     engine = importlib.import_module(f"imagequeue.runtimes.{name}")
-    predict = compile_model(engine, keras_model, plan())
-    for count in (1, 2, 5, 1):
+    predict = compile_model(engine, keras_model, plan(threads=threads))
+    for count in (1, 2, 5, 16, 1):
         pixels = batch(count)
         found = predict(pixels)
         assert (found.shape, found.dtype) == ((count, 10), np.float32)

@@ -18,6 +18,7 @@ from imagequeue.errors import ConfigurationError, ImageQueueError
 from imagequeue.events import log, warn
 from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities, folding
 from imagequeue.runtimes import tensorflow as reference
+from imagequeue.runtimes.lanes import Lanes
 
 # More images move the calibrated ranges of a ResNet50 hardly at all (NNCF's own default, too).
 MOST_CALIBRATION_IMAGES = 300
@@ -52,25 +53,38 @@ def read(file: Path) -> Any:
 
 def compile_graph(graph: Any, plan: Plan) -> Predict:
     """Raises ConfigurationError for a precision that this processor does not give."""
+    lanes = Lanes(_compiled(graph, plan, streams=plan.threads))
+    if lanes.count == 1:
+        return lanes.predict
+    (together,) = _compiled(graph, plan, streams=1)
+
+    def predict(pixels: Pixels) -> Probabilities:
+        # Fewer images than lanes would leave threads idle.
+        return together(pixels) if len(pixels) < lanes.count else lanes.predict(pixels)
+
+    return predict
+
+
+def _compiled(graph: Any, plan: Plan, *, streams: int) -> list[Predict]:
+    """One function for each stream; the threads are shared out among the streams, and so is one copy of the weights."""
     compiled = _core_for(plan.precision).compile_model(
         graph,
         "CPU",
         {
-            # One batch at a time over all threads: latency and throughput are the same thing for one worker.
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": plan.threads,
             # Two workers would be pinned to the same processors; and pinned threads cannot step aside for a web server.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": _HINTS[plan.precision],
         },
     )
-    request = compiled.create_infer_request()
+    # The runtime may give fewer than it is asked for: no more than there are processors.
+    return [_predict_of(compiled.create_infer_request()) for _ in range(compiled.get_property("NUM_STREAMS"))]
 
-    def predict(pixels: Pixels) -> Probabilities:
-        # Copied: the next call writes its results to the same place.
-        return np.array(request.infer({0: pixels})[0], dtype=np.float32)
 
-    return predict
+def _predict_of(request: Any) -> Predict:
+    # Copied: the next call writes its results to the same place.
+    return lambda pixels: np.array(request.infer({0: pixels})[0], dtype=np.float32)
 
 
 def _core_for(precision: str) -> Any:
