@@ -66,11 +66,18 @@ class Batch:
         if self._pixels is not None:
             self._computed = model_thread.submit(self._compute, self._pixels, self._jobs)
 
-    def wait_until_nearly_done(self, lead: float) -> None:
-        """Until `lead` seconds before the model will be done, as far as its pace tells, or until it is."""
+    @property
+    def is_started(self) -> bool:
+        return self._started > 0
+
+    def wait_until_nearly_done(self, lead: float, since: float) -> None:
+        """Until `lead` seconds before the model will be done, as far as its pace tells, or until it is.
+
+        since: the instant (of time.perf_counter) from which on it had the model to itself.
+        """
         if self._computed is not None:
             expected = self._model.seconds_for(len(self._jobs))
-            passed = time.perf_counter() - self._started
+            passed = time.perf_counter() - since
             wait_for([self._computed], timeout=max(0.0, expected - lead - passed))
 
     def outcomes(self, tick: Callable[[], object]) -> list[Outcome]:

@@ -32,6 +32,7 @@ class Model:
     weights: "imagenet", "random", or the name of the file they came from.
     size: (width, height) in pixels. labels: one for each output. predict: see runtimes.
     paces: seconds that it takes for a batch of so many images, for each power of two that it was warmed for.
+    overlaps: whether a second batch, given before the first is done, begins with what the first leaves idle.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Model:
     labels: tuple[str, ...]
     predict: Predict
     paces: Mapping[int, float] = field(default_factory=dict)
+    overlaps: bool = False
 
     @property
     def pixel_bytes(self) -> int:
@@ -136,7 +138,7 @@ def load(
             else:
                 store.keep(key, kept, lambda file: engine.write(graph, file))
     predict: Predict = engine.compile_graph(graph, plan)
-    return Model(Path(name).stem, kept.weights, chosen, precision, size, kept.labels, predict)
+    return Model(Path(name).stem, kept.weights, chosen, precision, size, kept.labels, predict, overlaps=engine.OVERLAPS)
 
 
 def _found(engine: ModuleType, store: GraphStore, key: str) -> tuple[Any, Kept] | None:

@@ -2,7 +2,7 @@
 
 While the model computes a batch, the next one is claimed and made ready, so that the model never waits for Redis. It
 is claimed as late as possible, shortly before the model will be done: until then another worker may take the jobs,
-and more of them come together.
+and more of them come together. A model that overlaps is given it at once.
 
 It keeps no state that matters. What it holds lies in its processing list in Redis until the very script that
 stores the results, so it may die at any line of this file; docs/protocol.md says who picks up what.
@@ -71,8 +71,10 @@ class Worker:
         self._lead = FIRST_LEAD
         self._suspects = 0
         self._may_hold_more = False
-        # One thread for the model's life: runtimes bind their buffers and streams to the thread that computes.
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        # For the model's life: runtimes bind their buffers and streams to the thread that computes.
+        self._model_threads = ThreadPoolExecutor(2 if model.overlaps else 1, thread_name_prefix="model")
+        # The instant (of time.perf_counter) from which on the model has had one batch only.
+        self._alone_since = 0.0
         self._draining = threading.Event()
         self._drained_at = 0.0
 
@@ -105,10 +107,12 @@ class Worker:
         while batch:
             following = self._claim_ahead(batch)
             outcomes = batch.outcomes(self._lease.tick)
+            self._alone_since = time.perf_counter()
             self._at("predicted")
             completed = self._complete(batch.token, outcomes)
             self._at("completed")
-            # The model goes on before the books are kept; but not before the results are home, for it might die.
+            # The model goes on before the books are kept; but not before the results are home, for it might die. One
+            # that overlaps has begun already: its gain is the greater.
             following = self._begun(following)
             self._account_for(outcomes, completed)
             self._lease.tick()
@@ -120,10 +124,13 @@ class Worker:
 
     def _begun(self, batch: Batch | None) -> Batch | None:
         """The batch, with the model at it; None where there is none, or no time for it: a drain hands it back."""
-        if batch is None or self._draining.is_set():
+        if batch is None or batch.is_started:
+            return batch
+        if self._draining.is_set():
             return None
         self._at("claimed")
-        batch.start(self._model_thread)
+        batch.start(self._model_threads)
+        self._alone_since = time.perf_counter()
         return batch
 
     def _claim(self, held: int = 0) -> Batch | None:
@@ -138,11 +145,14 @@ class Worker:
         return Batch(claims, token, self._model, worker_id=self._lease.worker_id) if claims else None
 
     def _claim_ahead(self, batch: Batch) -> Batch | None:
-        """The batch after the one that the model has, claimed just in time; None where there is none, or no hurry."""
+        """The batch after the one that the model has, claimed just in time; None where there is none, or no hurry.
+
+        A model that overlaps is at it; but nothing is computed beside what a worker has died of.
+        """
         # Nothing else may die with a suspect; and suspects that wait are claimed with empty hands only.
         if batch.is_suspect or self._suspects or self._model.seconds_for(len(batch)) < WORTH_OVERLAPPING:
             return None
-        batch.wait_until_nearly_done(self._lead)
+        batch.wait_until_nearly_done(self._lead, self._alone_since)
         if self._draining.is_set():
             return None
         started = time.perf_counter()
@@ -158,6 +168,8 @@ class Worker:
             return None
         if following:
             self._lead = 0.8 * self._lead + 0.2 * 1.5 * (time.perf_counter() - started)
+            if self._model.overlaps and not following.is_suspect:
+                return self._begun(following)
         return following
 
     def _wait_for_work(self) -> None:
@@ -227,7 +239,7 @@ class Worker:
                 pause = min(LONGEST_PAUSE, self._lease.seconds / 3, pause * 2)
 
     def _leave(self) -> None:
-        self._model_thread.shutdown(wait=False)
+        self._model_threads.shutdown(wait=False)
         if not self._lease.worker_id:
             return
         self._lease.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -91,7 +92,7 @@ def test_the_wait_for_a_model_of_unknown_pace_ends_at_once(thread: ThreadPoolExe
 
     batch = batch_of(job(1), model=replace(model, predict=predict))
     batch.start(thread)
-    batch.wait_until_nearly_done(lead=0.01)
+    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter())
     assert not has_gone_on.is_set(), "the model was still busy"
     go_on.set()
     assert len(batch.outcomes(lambda: None)) == 1
@@ -101,7 +102,7 @@ def test_the_wait_ends_when_the_model_is_done_although_its_pace_said_longer(thre
     model = replace(null_model(), paces={1: 3600.0})
     batch = batch_of(job(1), model=model)
     batch.start(thread)
-    batch.wait_until_nearly_done(lead=0.01)
+    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter())
     assert np.isclose(computed(batch_of(job(1)), thread)[0].result.predictions[0].probability, 1.0)
 
 

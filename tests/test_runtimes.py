@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str,
         found = predict(pixels)
         assert (found.shape, found.dtype) == ((count, 10), np.float32)
         assert np.abs(found - expected(keras_model, pixels)).max() < 1e-5
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_openvino_takes_two_batches_at_the_same_time(threads: int, keras_model) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("openvino")
+    from imagequeue.runtimes import openvino
+
+    assert openvino.OVERLAPS
+    predict = compile_model(openvino, keras_model, plan(threads=threads))
+    batches = [batch(count) for count in (1, 1, 16, 1, 16, 16, 2, 1) * 20]
+    with ThreadPoolExecutor(2) as pool:
+        for pixels, found in zip(batches, pool.map(predict, batches), strict=True):
+            assert np.abs(found - expected(keras_model, pixels)).max() < 1e-5
 
 
 def test_openvino_reports_to_nobody() -> None:

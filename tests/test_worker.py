@@ -82,6 +82,70 @@ def test_the_next_batch_begins_once_the_results_are_stored_and_before_the_books_
     ]
 
 
+def test_a_model_that_overlaps_has_the_next_batch_before_it_is_done_with_the_last(
+    queue: JobQueue, start: Callable[..., Running]
+) -> None:
+    both = threading.Barrier(2, timeout=20)
+    model = null_model()
+
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        # Neither is done before the other has begun.
+        both.wait()
+        return model.predict(pixels)
+
+    jobs = [job(n) for n in range(16)]
+    send(queue, *jobs)
+    # Twenty milliseconds, in which the next one is claimed at once.
+    start(replace(model, predict=predict, paces={8: 0.02}, overlaps=True))
+    for one, result in zip(jobs, results(queue, *jobs), strict=True):
+        assert result.predictions[0].label == f"null_{null_class(one.pixels)}"
+
+
+def test_a_drain_finishes_both_batches_that_an_overlapping_model_has(
+    queue: JobQueue, start: Callable[..., Running]
+) -> None:
+    halt = Halt("predicted")
+    jobs, later = [job(n) for n in range(16)], job(16)
+    send(queue, *jobs)
+    running = start(replace(null_model(), paces={8: 0.02}, overlaps=True), at=halt)
+    assert halt.reached.wait(20)
+    send(queue, later)
+    running.worker.drain()
+    halt.go_on.set()
+    running.stop()
+    assert all(result.error is None for result in results(queue, *jobs))
+    assert ids_in(queue) == [later.id]
+
+
+def test_nothing_is_computed_beside_an_image_that_a_worker_has_died_of(
+    queue: JobQueue, start: Callable[..., Running]
+) -> None:
+    model, suspect, first = null_model(), job(100), [job(n) for n in range(8)]
+    suspect_is_claimed, halt, steps = threading.Event(), Halt("claimed"), []
+
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        suspect_is_claimed.wait(20)
+        return model.predict(pixels)
+
+    def at(point: str) -> None:
+        steps.append(point)
+        halt(point)
+
+    send(queue, *first)
+    running = start(replace(model, predict=predict, paces={8: 0.02}, overlaps=True), at=at)
+    assert halt.reached.wait(20)
+    # As if the worker's bell had brought it, and not the list of suspects, which is looked at with empty hands only.
+    send(queue, suspect)
+    client, mine = queue.client, queue.key(f"processing:{running.lease.worker_id}")
+    client.hset(queue.key(f"job:{suspect.id}"), "crashes", 1)
+    client.lmove(queue.name, mine, "LEFT", "RIGHT")
+    halt.go_on.set()
+    eventually(lambda: client.hget(queue.key(f"job:{suspect.id}"), "state") == b"claimed")
+    suspect_is_claimed.set()
+    results(queue, *first, suspect)
+    assert [step for step in steps if step != "rung"][:4] == ["claimed", "predicted", "completed", "claimed"]
+
+
 def test_an_image_that_raises_fails_alone(queue: JobQueue, start: Callable[..., Running]) -> None:
     bad = job(3)
     model = null_model()

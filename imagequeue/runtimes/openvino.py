@@ -7,6 +7,7 @@ Keras's graph comes through TensorFlow, which is needed to read the weights and 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from imagequeue.runtimes.lanes import Lanes
 MOST_CALIBRATION_IMAGES = 300
 FEWEST_CALIBRATION_IMAGES = 10
 GRAPH_FILE = "graph.xml"
+# Lanes that are done with one batch take the first parts of the next.
+OVERLAPS = True
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
@@ -57,10 +60,14 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
     if lanes.count == 1:
         return lanes.predict
     (together,) = _compiled(graph, plan, streams=1)
+    one_at_a_time = threading.Lock()
 
     def predict(pixels: Pixels) -> Probabilities:
-        # Fewer images than lanes would leave threads idle.
-        return together(pixels) if len(pixels) < lanes.count else lanes.predict(pixels)
+        if len(pixels) >= lanes.count:
+            return lanes.predict(pixels)
+        # So few would leave lanes idle.
+        with one_at_a_time:
+            return together(pixels)
 
     return predict
 

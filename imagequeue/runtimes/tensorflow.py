@@ -12,6 +12,8 @@ from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities
 
 # A frozen graph is kept nowhere: nearly all of a start is TensorFlow itself.
 GRAPH_FILE = ""
+# A graph has all threads; two would wait for each other.
+OVERLAPS = False
 
 
 def has_gpu() -> bool:
