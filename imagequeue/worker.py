@@ -71,7 +71,8 @@ class Worker:
         self._lead = FIRST_LEAD
         self._suspects = 0
         self._may_hold_more = False
-        # For the model's life: runtimes bind their buffers and streams to the thread that computes.
+        # One for each batch that the model has at a time, and for its life: runtimes bind their buffers and streams to
+        # the thread that computes.
         self._model_threads = ThreadPoolExecutor(2 if model.overlaps else 1, thread_name_prefix="model")
         # The instant (of time.perf_counter) from which on the model has had one batch only.
         self._alone_since = 0.0

@@ -56,10 +56,11 @@ def read(file: Path) -> Any:
 
 def compile_graph(graph: Any, plan: Plan) -> Predict:
     """Raises ConfigurationError for a precision that this processor does not give."""
-    lanes = Lanes(_compiled(graph, plan, streams=plan.threads))
+    core = _core_for(plan.precision)
+    lanes = Lanes(_compiled(core, graph, plan, streams=plan.threads))
     if lanes.count == 1:
         return lanes.predict
-    (together,) = _compiled(graph, plan, streams=1)
+    (together,) = _compiled(core, graph, plan, streams=1)
     one_at_a_time = threading.Lock()
 
     def predict(pixels: Pixels) -> Probabilities:
@@ -72,9 +73,9 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
     return predict
 
 
-def _compiled(graph: Any, plan: Plan, *, streams: int) -> list[Predict]:
+def _compiled(core: Any, graph: Any, plan: Plan, *, streams: int) -> list[Predict]:
     """One function for each stream; the threads are shared out among the streams, and so is one copy of the weights."""
-    compiled = _core_for(plan.precision).compile_model(
+    compiled = core.compile_model(
         graph,
         "CPU",
         {

@@ -78,11 +78,7 @@ class ThreadStack(Executor):
         with self._lock:
             if self._is_ending:
                 raise RuntimeError("no task is taken after the end")
-            if self._asleep:
-                self._asleep.pop().wake(task)
-                return task.future
-            if self._count == self._size:
-                self._waiting.append(task)
+            if self._is_placed(task, enough=self._size):
                 return task.future
             self._count += 1
             number = self._count
@@ -94,13 +90,19 @@ class ThreadStack(Executor):
             # A container's limit of processes, or no memory for a stack: those that are there have to do.
             with self._lock:
                 self._count -= 1
-                if self._asleep:
-                    self._asleep.pop().wake(task)
-                elif self._count and not self._is_ending:
-                    self._waiting.append(task)
-                else:
+                if self._is_ending or not self._is_placed(task, enough=1):
                     raise
         return task.future
+
+    def _is_placed(self, task: Task, *, enough: int) -> bool:
+        """Give the task to a thread that sleeps, or have it wait where there are `enough` threads; the lock is held."""
+        if self._asleep:
+            self._asleep.pop().wake(task)
+            return True
+        if self._count >= enough:
+            self._waiting.append(task)
+            return True
+        return False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Idle threads end, and busy ones after their task."""
