@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
-import sys
 from typing import IO, Any
 
 from flask import Request
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from imagequeue.errors import BadRequest, TooLarge, TooSlow, Unsupported
@@ -22,6 +21,8 @@ from imagequeue.web.bodies import read_json
 MAX_IMAGES = 128
 # Boundaries and part headers on top of the image itself.
 MULTIPART_SLACK = 64 * 1024
+# Of a form, whatever their names: each costs the parser time.
+MAX_PARTS = 1000
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 EXAMPLE = "curl -F image=@photo.jpg"
@@ -46,7 +47,7 @@ class Body:
 
 
 class MemoryRequest(Request):
-    """A request whose uploaded files stay in memory: bounded by the body's limit, and nothing to clean up."""
+    """A request whose body is read whole into memory, bounded by the body's limit."""
 
     def __init__(self, environ: dict[str, Any], *args: Any, **options: Any) -> None:
         environ["wsgi.input"] = Body(environ["wsgi.input"])
@@ -58,15 +59,6 @@ class MemoryRequest(Request):
         # Werkzeug cuts a body without a Content-Length off at the limit and says so only to who reads on.
         self.stream.read(1)
         return body
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        return io.BytesIO()
 
 
 def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
@@ -92,9 +84,6 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
                 f"({EXAMPLE}), the file itself as image/jpeg, image/png, …, or JSON with base64."
             )
     except RequestEntityTooLarge as error:
-        if (request.content_length or sys.maxsize) <= (request.max_content_length or 0):
-            # Werkzeug's limits on what is no file: 1,000 parts, 500 kB of text.
-            raise BadRequest(f"The form has too many fields, or too long ones, that are no files; {EXAMPLE}") from error
         raise TooLarge(f"The upload is larger than {max_bytes} bytes.") from error
     except (ClientDisconnected, TimeoutError) as error:
         raise TooSlow("The upload broke off, or came too slowly.") from error
@@ -116,17 +105,33 @@ def check_count(images: int) -> None:
 
 
 def _from_form(request: Request) -> tuple[list[bytes], bool]:
-    uploads = []
-    for file in request.files.getlist("image"):
-        uploads.append(file.read())
-        # The form keeps its files for as long as the request waits; one copy is enough.
-        file.close()
+    uploads: list[bytes] = []
+    fields: set[str] = set()
+    is_upload = False
+    try:
+        # Latin-1 reads any byte: the names of people's files are in whatever their machine writes.
+        parser = PushMultipartParser(
+            request.mimetype_params.get("boundary", ""), max_segment_count=MAX_PARTS, header_charset="latin-1"
+        )
+        # The whole body at once, so that each file is one piece, too, and is copied once.
+        for event in parser.parse(request.get_data(cache=False)):
+            if isinstance(event, MultipartSegment):
+                fields.add(event.name or "(nameless)")
+                is_upload = event.name == "image" and event.filename is not None
+                if is_upload:
+                    # Nothing follows of a file that is empty.
+                    uploads.append(b"")
+            elif event and is_upload:
+                uploads[-1] = event
+        parser.close()
+    except ParserLimitReached as error:
+        raise BadRequest(f"The form has too many parts, or a part too many or too long headers; {EXAMPLE}") from error
+    except MultipartError as error:
+        raise BadRequest(f"The form is broken: {error}. For example: {EXAMPLE}") from error
     if not uploads:
-        if "image" in request.form:
+        if "image" in fields:
             raise BadRequest(f"The field `image` is text, not a file. For example: {EXAMPLE}")
-        # A part may have no name at all.
-        fields = sorted(name or "(nameless)" for name in {*request.files, *request.form})
-        there = f"its fields are {', '.join(fields)[:200]}" if fields else "the form is empty or broken"
+        there = f"its fields are {', '.join(sorted(fields))[:200]}" if fields else "it has no field at all"
         raise BadRequest(f"The form has no field `image`; {there}. For example: {EXAMPLE}")
     return uploads, len(uploads) == 1
 

@@ -10,11 +10,13 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from imagequeue.errors import BadRequest, TooLarge, Unsupported
-from imagequeue.web.uploads import MAX_IMAGES, MULTIPART_SLACK, MemoryRequest, from_base64, read_uploads
+from imagequeue.web.uploads import MAX_IMAGES, MAX_PARTS, MULTIPART_SLACK, MemoryRequest, from_base64, read_uploads
 
 IMAGE = b"\x89PNG and \xff\x00 more"
 IMAGE64 = base64.b64encode(IMAGE).decode()
 LIMIT = 1000
+FORM = "multipart/form-data; boundary=edge"
+END = b"--edge--\r\n"
 
 
 def read(limit: int = LIMIT, **request: Any) -> tuple[list[bytes], bool]:
@@ -32,6 +34,11 @@ def read_chunked(body: bytes, kind: str, limit: int = LIMIT) -> tuple[list[bytes
 
 def file(content: bytes = IMAGE) -> tuple[io.BytesIO, str]:
     return io.BytesIO(content), "photo.png"
+
+
+def part(named: bytes, content: bytes = IMAGE) -> bytes:
+    """Of a form, without its end; `named` is what follows `form-data`."""
+    return b"--edge\r\nContent-Disposition: form-data; " + named + b"\r\n\r\n" + content + b"\r\n"
 
 
 def test_a_form_with_one_file_asks_for_one_answer() -> None:
@@ -107,6 +114,28 @@ def test_a_form_says_what_it_has_instead() -> None:
         read(data={"picture": file(), "name": "x"})
     with pytest.raises(BadRequest, match="is text, not a file"):
         read(data={"image": "photo.png", "x": file()})
+
+
+def test_a_form_that_is_broken_says_where() -> None:
+    with pytest.raises(BadRequest, match="broken: Unexpected end"):
+        read(data=part(b'name="image"; filename="x"'), content_type=FORM)
+    with pytest.raises(BadRequest, match="too many parts"):
+        read(data=part(b'name="x"') * (MAX_PARTS + 1) + END, content_type=FORM, limit=10**6)
+    with pytest.raises(BadRequest, match="no field at all"):
+        read(data=END, content_type=FORM)
+
+
+@pytest.mark.parametrize(
+    "filename", ["ä.png".encode(), "ä.png".encode("latin-1"), b"\xff\xfe", b"", b'a\\"b.png', b"C:\\photos\\a.png"]
+)
+def test_a_file_may_have_any_name(filename: bytes) -> None:
+    named = b'name="image"; filename="%s"' % filename
+    assert read(data=part(named) + END, content_type=FORM) == ([IMAGE], True)
+
+
+def test_a_file_keeps_what_looks_like_the_end_of_it() -> None:
+    content = b"\r\n--edg\r\n--\r\n\r\n--edg"
+    assert read(data=part(b'name="image"; filename="x"', content) + END, content_type=FORM) == ([content], True)
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "imag/png"])
