@@ -5,9 +5,11 @@
     TEST_FAULTS="kill=483 raise=7"         an image of class 483 kills the process, one of class 7 raises
     TEST_FAULTS="slow=0.02"                the model takes 20 ms longer for each image
     TEST_FAULTS="hang=483"                 the model never returns from an image of class 483
+    TEST_FAULTS="lanes slow=0.02"          it is given the next batch as soon as that is claimed, as one with lanes is
 
-The points, in the order of worker.py: rung, claimed, predicted, completed. Classes are what the `null` model makes
-of an image. Without the variable nothing here runs. Each fault is logged before it happens.
+The points, in the order of worker.py: rung, claimed, predicted, completed; with lanes the next batch is `claimed`
+before the first is `predicted`. Classes are what the `null` model makes of an image. Without the variable nothing here
+runs. Each fault is logged before it happens.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Faults:
         self._passed: Counter[str] = Counter()
         self._point, self._at_count, self._signal = "", 1, signal.SIGKILL
         self._slow = 0.0
+        self._has_lanes = False
         self._classes: dict[int, str] = {}
         try:
             for word in text.split():
@@ -45,6 +48,8 @@ class Faults:
                     self._classes[int(value)] = kind
                 elif kind == "slow":
                     self._slow = float(value)
+                elif word == "lanes":
+                    self._has_lanes = True
                 else:
                     raise ValueError(word)
         except (ValueError, KeyError) as error:
@@ -59,6 +64,8 @@ class Faults:
 
     def in_model(self, model: Model) -> Model:
         """The same model, with the faults that images bring about."""
+        if self._has_lanes:
+            model = replace(model, has_lanes=True)
         if not self._slow and not self._classes:
             return model
         predict: Callable[[Pixels], Probabilities] = model.predict

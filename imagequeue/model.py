@@ -32,7 +32,8 @@ class Model:
     weights: "imagenet", "random", or the name of the file they came from.
     size: (width, height) in pixels. labels: one for each output. predict: see runtimes.
     paces: seconds that it takes for a batch of so many images, for each power of two that it was warmed for.
-    overlaps: whether a second batch, given before the first is done, begins with what the first leaves idle.
+    has_lanes: whether it cuts a batch by itself, for lanes that compute side by side; a second batch, given before the
+    first is done, begins with what the first leaves idle.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Model:
     labels: tuple[str, ...]
     predict: Predict
     paces: Mapping[int, float] = field(default_factory=dict)
-    overlaps: bool = False
+    has_lanes: bool = False
 
     @property
     def pixel_bytes(self) -> int:
@@ -58,11 +59,11 @@ class Model:
     def classify(self, pixels: Pixels, tops: Sequence[int]) -> list[tuple[Prediction, ...]]:
         """For each image of a batch its predictions, best first, as many as `tops` asks for it.
 
-        Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed. Raises
-        ValueError if the model gives something for one that is no number.
+        Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed, unless
+        the model has lanes. Raises ValueError if it gives something for one image that is no number.
         """
         parts, start = [], 0
-        for size in warm_sizes(len(pixels)):
+        for size in [len(pixels)] if self.has_lanes else warm_sizes(len(pixels)):
             parts.append(self.predict(pixels[start : start + size]))
             start += size
         return [self._best(row, top) for row, top in zip(np.concatenate(parts), tops, strict=True)]
@@ -138,7 +139,9 @@ def load(
             else:
                 store.keep(key, kept, lambda file: engine.write(graph, file))
     predict: Predict = engine.compile_graph(graph, plan)
-    return Model(Path(name).stem, kept.weights, chosen, precision, size, kept.labels, predict, overlaps=engine.OVERLAPS)
+    return Model(
+        Path(name).stem, kept.weights, chosen, precision, size, kept.labels, predict, has_lanes=engine.HAS_LANES
+    )
 
 
 def _found(engine: ModuleType, store: GraphStore, key: str) -> tuple[Any, Kept] | None:

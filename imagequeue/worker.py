@@ -2,7 +2,7 @@
 
 While the model computes a batch, the next one is claimed and made ready, so that the model never waits for Redis. It
 is claimed as late as possible, shortly before the model will be done: until then another worker may take the jobs,
-and more of them come together. A model that overlaps is given it at once.
+and more of them come together. A model that has lanes is given it at once.
 
 It keeps no state that matters. What it holds lies in its processing list in Redis until the very script that
 stores the results, so it may die at any line of this file; docs/protocol.md says who picks up what.
@@ -73,7 +73,8 @@ class Worker:
         self._may_hold_more = False
         # One for each batch that the model has at a time, and for its life: runtimes bind their buffers and streams to
         # the thread that computes.
-        self._model_threads = ThreadPoolExecutor(2 if model.overlaps else 1, thread_name_prefix="model")
+        self._most_batches = 2 if model.has_lanes else 1
+        self._model_threads = ThreadPoolExecutor(self._most_batches, thread_name_prefix="model")
         # The instant (of time.perf_counter) from which on the model has had one batch only.
         self._alone_since = 0.0
         self._draining = threading.Event()
@@ -85,6 +86,7 @@ class Worker:
         self._draining.set()
 
     def run(self) -> None:
+        self._start_model_threads()
         pause = 0.0
         while not self._draining.wait(pause):
             try:
@@ -103,6 +105,18 @@ class Worker:
             self._lease.tick()
         self._leave()
 
+    def _start_model_threads(self) -> None:
+        """Now, with empty hands: a system that has no thread left is told of it before any job is claimed."""
+        all_there = threading.Barrier(self._most_batches + 1)
+        try:
+            for _ in range(self._most_batches):
+                self._model_threads.submit(all_there.wait)
+        except RuntimeError:
+            # Those that are there would wait for ever, and the process for them.
+            all_there.abort()
+            raise
+        all_there.wait()
+
     def _serve_while_there_is_work(self) -> None:
         batch = self._begun(self._claim())
         while batch:
@@ -113,11 +127,11 @@ class Worker:
             completed = self._complete(batch.token, outcomes)
             self._at("completed")
             # The model goes on before the books are kept; but not before the results are home, for it might die. One
-            # that overlaps has begun already: its gain is the greater.
+            # that has lanes has begun already: its gain is the greater.
             following = self._begun(following)
             self._account_for(outcomes, completed)
             self._lease.tick()
-            self._reap()
+            self._reap_beside(following)
             is_more = completed is None or completed.waiting or self._suspects or self._may_hold_more
             if is_more and not following and not self._draining.is_set():
                 following = self._begun(self._claim())
@@ -148,7 +162,7 @@ class Worker:
     def _claim_ahead(self, batch: Batch) -> Batch | None:
         """The batch after the one that the model has, claimed just in time; None where there is none, or no hurry.
 
-        A model that overlaps is at it; but nothing is computed beside what a worker has died of.
+        A model that has lanes is at it; but none gets a batch beside one with an image that a worker has died of.
         """
         # Nothing else may die with a suspect; and suspects that wait are claimed with empty hands only.
         if batch.is_suspect or self._suspects or self._model.seconds_for(len(batch)) < WORTH_OVERLAPPING:
@@ -169,7 +183,7 @@ class Worker:
             return None
         if following:
             self._lead = 0.8 * self._lead + 0.2 * 1.5 * (time.perf_counter() - started)
-            if self._model.overlaps and not following.is_suspect:
+            if self._model.has_lanes and not following.is_suspect:
                 return self._begun(following)
         return following
 
@@ -194,6 +208,15 @@ class Worker:
         if reaped.workers or reaped.jobs or reaped.convicted:
             warn("reaped", workers=reaped.workers, jobs=reaped.jobs, convicted=reaped.convicted)
         return reaped.suspects
+
+    def _reap_beside(self, batch: Batch | None) -> None:
+        """`_reap` while the model has `batch`, which comes first: whatever Redis says, its results are waited for."""
+        try:
+            self._reap()
+        except RedisDown as error:
+            if batch is None:
+                raise
+            warn("redis_down", reason=error.message)
 
     def _complete(self, token: str, outcomes: Sequence[Outcome]) -> Completed | None:
         """Bring the batch's results home; None where that told nothing of the queue."""

@@ -9,14 +9,17 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from hypothesis import Phase, settings
 
+from imagequeue.model import Model
 from tests.support.fakeserver import FakeServer
 from tests.support.logs import Terminal
 from tests.support.redisserver import RedisServer, binaries
+from tests.support.runningworker import Running, null_model
 from tests.support.system import IMAGES, WEIGHTS, System
 
 # The same examples each time, so that what fails is what has just been changed; HYPOTHESIS_PROFILE=long looks for news.
@@ -93,6 +96,25 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
     yield make
     for system in systems:
         system.stop()
+
+
+@pytest.fixture
+def start_worker(each_redis: RedisServer, client: redis.Redis) -> Iterator[Callable[..., Running]]:
+    """Workers in threads of this process, on the Redis of `client`."""
+    running: list[Running] = []
+
+    def make(
+        model: Model | None = None,
+        lease_seconds: float = 5.0,
+        at: Callable[[str], None] = lambda point: None,
+        **more: Any,
+    ) -> Running:
+        running.append(Running(each_redis.url, model or null_model(), lease_seconds, at, **more))
+        return running[-1]
+
+    yield make
+    for one in running:
+        one.stop()
 
 
 @pytest.fixture

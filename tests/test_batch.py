@@ -106,6 +106,22 @@ def test_the_wait_ends_when_the_model_is_done_although_its_pace_said_longer(thre
     assert np.isclose(computed(batch_of(job(1)), thread)[0].result.predictions[0].probability, 1.0)
 
 
+def test_the_wait_counts_from_when_the_model_had_the_batch_to_itself(thread: ThreadPoolExecutor) -> None:
+    model, go_on, has_gone_on = null_model(), threading.Event(), threading.Event()
+
+    def predict(pixels):  # type: ignore[no-untyped-def]
+        go_on.wait(20)
+        has_gone_on.set()
+        return model.predict(pixels)
+
+    batch = batch_of(job(1), model=replace(model, predict=predict, paces={1: 60.0}))
+    batch.start(thread)
+    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter() - 60)
+    assert not has_gone_on.is_set(), "it has had the model for its sixty seconds, but for the lead"
+    go_on.set()
+    assert len(batch.outcomes(lambda: None)) == 1
+
+
 def test_an_image_that_the_model_answers_with_no_number_is_given_up_alone(thread: ThreadPoolExecutor) -> None:
     model, bad = null_model(), job(3)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
 from imagequeue.runtimes import Pixels, Probabilities
-from imagequeue.runtimes.lanes import PART, Lanes, part_of
+from imagequeue.runtimes.lanes import PART, Lanes, parts_of
+from tests.support.system import eventually
 
 
 def numbered(count: int) -> Pixels:
@@ -26,13 +29,47 @@ def test_the_answers_come_in_the_order_of_the_images_however_many_there_are(lane
         assert engine.predict(numbered(count))[:, 0].tolist() == list(range(count))
 
 
-def test_parts_are_small_and_leave_no_lane_without_one() -> None:
-    assert [part_of(count, 2) for count in (1, 2, 4, 8, 16, 32)] == [1, 1, 2, 4, 4, 4]
-    assert [part_of(count, 1) for count in (1, 2, 4, 8, 16)] == [1, 2, 4, 4, 4]
-    assert [part_of(count, 8) for count in (8, 16, 32, 64)] == [1, 2, 4, 4]
-    # Six lanes and sixteen images: five parts of three and one of one, not four of four.
-    assert part_of(16, 6) == 3
-    assert all(part_of(count, lanes) <= PART for count in range(1, 129) for lanes in range(1, 20))
+def test_parts_are_small_and_of_about_one_size_and_there_are_as_many_for_each_lane() -> None:
+    for lanes in range(1, 20):
+        for count in range(1, 129):
+            sizes: SimpleQueue[int] = SimpleQueue()
+
+            def lane(pixels: Pixels, sizes: SimpleQueue[int] = sizes) -> Probabilities:
+                sizes.put(len(pixels))
+                return number_of(pixels)
+
+            parts = parts_of(count, lanes)
+            assert parts == count or parts % lanes == 0
+            if lanes in (1, 2, 7) and count < 30:
+                Lanes([lane] * lanes).predict(numbered(count))
+                found = [sizes.get_nowait() for _ in range(parts)]
+                assert sizes.empty()
+                assert sum(found) == count
+                assert max(found) <= PART
+                assert max(found) - min(found) <= 1
+
+
+def test_a_later_batch_waits_for_all_parts_of_the_one_before() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    order: list[int] = []
+
+    def predict(pixels: Pixels) -> Probabilities:
+        begun.set()
+        go_on.wait(20)
+        order.extend(pixels[:, 0, 0, 0].tolist())
+        return number_of(pixels)
+
+    engine = Lanes([predict])
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(engine.predict, numbered(15))
+        assert begun.wait(20)
+        eventually(lambda: engine._threads._work_queue.qsize() == 3)
+        later = pool.submit(engine.predict, numbered(100)[50:])
+        eventually(lambda: engine._threads._work_queue.qsize() == 3 + 13)
+        go_on.set()
+        first.result()
+        later.result()
+    assert order == [*range(15), *range(50, 100)]
 
 
 def test_two_lanes_compute_at_the_same_time_and_none_of_them_two_parts_at_once() -> None:
@@ -54,17 +91,20 @@ def test_two_lanes_compute_at_the_same_time_and_none_of_them_two_parts_at_once()
     assert len(engine.predict(numbered(16))) == 16
 
 
-def test_what_a_lane_raises_is_raised_and_the_next_batch_finds_the_lane_again() -> None:
-    broken = threading.Event()
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_what_a_lane_raises_is_raised_and_the_next_batch_finds_every_lane_again(lanes: int) -> None:
+    all_at_work = threading.Barrier(lanes, timeout=20)
 
     def predict(pixels: Pixels) -> Probabilities:
-        if broken.is_set() and 3 in pixels:
+        if 3 in pixels:
             raise RuntimeError("out of memory")
+        if 200 in pixels:
+            # Only with all lanes is a batch of so many parts ever done.
+            all_at_work.wait()
         return number_of(pixels)
 
-    engine = Lanes([predict])
-    broken.set()
-    with pytest.raises(RuntimeError, match="out of memory"):
-        engine.predict(numbered(16))
-    broken.clear()
-    assert len(engine.predict(numbered(16))) == 16
+    engine = Lanes([predict] * lanes)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            engine.predict(numbered(16))
+    assert len(engine.predict(np.full((PART * lanes, 2, 2, 3), 200, np.uint8))) == PART * lanes

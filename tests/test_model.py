@@ -75,6 +75,9 @@ def test_a_batch_is_cut_into_sizes_that_are_warm() -> None:
     model = model_of([1.0], sizes)
     model.classify(model.batch_of([b"123"] * 13), [1] * 13)
     assert sizes == [8, 4, 1]
+    sizes.clear()
+    replace(model, has_lanes=True).classify(model.batch_of([b"123"] * 13), [1] * 13)
+    assert sizes == [13], "the lanes are given parts of it"
     assert [warm_sizes(n) for n in (0, 1, 2, 7, 32)] == [[], [1], [2], [4, 2, 1], [32]]
 
 

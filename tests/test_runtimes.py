@@ -75,7 +75,7 @@ def test_openvino_takes_two_batches_at_the_same_time(threads: int, keras_model) 
     pytest.importorskip("openvino")
     from imagequeue.runtimes import openvino
 
-    assert openvino.OVERLAPS
+    assert openvino.HAS_LANES
     predict = compile_model(openvino, keras_model, plan(threads=threads))
     batches = [batch(count) for count in (1, 1, 16, 1, 16, 16, 2, 1) * 20]
     with ThreadPoolExecutor(2) as pool:

@@ -3,8 +3,9 @@
 Each module here has `prepare(threads, precision)`, called before anything of Keras is used, then
 `convert(model, preprocess, plan)`, which gives the graph in the runtime's own form, and `compile_graph(graph, plan)`.
 If its GRAPH_FILE is not empty, `write(graph, file)` and `read(file)` keep the graph under that name, so that the next
-process can do without the first two. OVERLAPS says whether two threads may give it a batch at the same time, and gain
-by it. TensorFlow is the reference; OpenVINO is faster on a CPU.
+process can do without the first two. HAS_LANES says whether the function cuts batches for lanes of its own that compute
+side by side: then any size is as good, several threads may give it a batch at the same time, and gain by it. TensorFlow
+is the reference; OpenVINO is faster on a CPU.
 """
 
 from __future__ import annotations

@@ -31,9 +31,11 @@ class Lanes:
         self._threads = ThreadPoolExecutor(len(lanes), thread_name_prefix="lane")
 
     def predict(self, pixels: Pixels) -> Probabilities:
-        """The probabilities of all, in their order. Raises what a lane raises."""
-        size = part_of(len(pixels), self.count)
-        parts = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        """The probabilities of all, in their order. Raises what a lane raises.
+
+        Its parts are in line one after another, so that a later batch waits for them all.
+        """
+        parts = np.array_split(pixels, parts_of(len(pixels), self.count))
         return np.concatenate(list(self._threads.map(self._compute, parts)))
 
     def _compute(self, part: Pixels) -> Probabilities:
@@ -44,7 +46,7 @@ class Lanes:
             self._free.put(lane)
 
 
-def part_of(count: int, lanes: int) -> int:
-    """How many images go into each part: PART at most, and so that all lanes end at about the same time."""
+def parts_of(count: int, lanes: int) -> int:
+    """How many parts, of PART images at most: as many for each lane, so that all end at about the same time."""
     rounds = -(-count // (lanes * PART))
-    return -(-count // (lanes * rounds))
+    return min(count, lanes * rounds)

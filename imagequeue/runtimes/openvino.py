@@ -19,14 +19,13 @@ from imagequeue.errors import ConfigurationError, ImageQueueError
 from imagequeue.events import log, warn
 from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities, folding
 from imagequeue.runtimes import tensorflow as reference
-from imagequeue.runtimes.lanes import Lanes
+from imagequeue.runtimes.lanes import PART, Lanes
 
 # More images move the calibrated ranges of a ResNet50 hardly at all (NNCF's own default, too).
 MOST_CALIBRATION_IMAGES = 300
 FEWEST_CALIBRATION_IMAGES = 10
 GRAPH_FILE = "graph.xml"
-# Lanes that are done with one batch take the first parts of the next.
-OVERLAPS = True
+HAS_LANES = True
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
@@ -58,9 +57,16 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
     """Raises ConfigurationError for a precision that this processor does not give."""
     core = _core_for(plan.precision)
     lanes = Lanes(_compiled(core, graph, plan, streams=plan.threads))
+    width, height = plan.size
+    blank = np.zeros((lanes.count * PART, height, width, 3), np.uint8)
+    # Every shape once, of a part and of a batch that is smaller than the lanes are many: no request pays for it.
+    for size in range(1, PART + 1):
+        lanes.predict(blank[: lanes.count * size])
     if lanes.count == 1:
         return lanes.predict
     (together,) = _compiled(core, graph, plan, streams=1)
+    for size in range(1, lanes.count):
+        together(blank[:size])
     one_at_a_time = threading.Lock()
 
     def predict(pixels: Pixels) -> Probabilities:

@@ -13,7 +13,7 @@ from imagequeue.runtimes import Pixels, Plan, Predict, Preprocess, Probabilities
 # A frozen graph is kept nowhere: nearly all of a start is TensorFlow itself.
 GRAPH_FILE = ""
 # A graph has all threads; two would wait for each other.
-OVERLAPS = False
+HAS_LANES = False
 
 
 def has_gpu() -> bool:

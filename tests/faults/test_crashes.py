@@ -15,8 +15,9 @@ from tests.support.system import Script, eventually
 IMAGES = [picture(number) for number in range(40)]
 
 
-def test_a_worker_killed_in_the_middle_of_a_full_batch_costs_no_answer(each_case: MakeCase) -> None:
-    case = each_case(TEST_FAULTS="slow=0.05").start(webs=2, workers=2)
+@pytest.mark.parametrize("model", ["", "lanes "])
+def test_a_worker_killed_in_the_middle_of_a_full_batch_costs_no_answer(each_case: MakeCase, model: str) -> None:
+    case = each_case(TEST_FAULTS=f"{model}slow=0.05").start(webs=2, workers=2)
     sending = case.history.start(IMAGES, connections=24)
     with_full_batch: list[Script] = []
 
@@ -34,14 +35,25 @@ def test_a_worker_killed_in_the_middle_of_a_full_batch_costs_no_answer(each_case
         assert client.hget("{image_queue}:stats", "crashes"), "the batch was in its hands when it died"
 
 
-@pytest.mark.parametrize("point", ["rung:1", "claimed:2", "predicted:2", "completed:2"])
-def test_a_worker_that_kills_itself_at_any_point_of_its_loop_costs_no_answer(make_case: MakeCase, point: str) -> None:
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "crash=rung:1",
+        "crash=claimed:2",
+        "crash=predicted:2",
+        "crash=completed:2",
+        "lanes crash=claimed:2",
+        "lanes crash=predicted:1",
+        "lanes crash=completed:1",
+    ],
+)
+def test_a_worker_that_kills_itself_at_any_point_of_its_loop_costs_no_answer(make_case: MakeCase, faults: str) -> None:
     case = make_case(TEST_FAULTS="slow=0.01").start()
     # The first claim finds nothing yet.
-    victim = case.system.worker(TEST_FAULTS=f"slow=0.01 crash={point}")
+    victim = case.system.worker(TEST_FAULTS=f"slow=0.01 {faults}")
     sending = case.history.start(IMAGES, connections=12)
     assert victim.wait() == -signal.SIGKILL
-    assert victim.lines("fault")[0]["point"] == point.split(":")[0]
+    assert victim.lines("fault")[0]["point"] in faults
     assert all(isinstance(outcome, Answer) for outcome in sending.join())
     case.history.check()
 

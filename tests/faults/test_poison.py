@@ -37,8 +37,9 @@ def dead(case: Case) -> list[Dead]:
         return [Dead.decode(entry) for entry in client.lrange("{image_queue}:dead", 0, -1)]
 
 
-def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case: MakeCase) -> None:
-    case = each_case(TEST_FAULTS=f"raise={poison_class()} slow=0.005").start()
+@pytest.mark.parametrize("model", ["", "lanes "])
+def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case: MakeCase, model: str) -> None:
+    case = each_case(TEST_FAULTS=f"{model}raise={poison_class()} slow=0.005").start()
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)
     assert poison.code == "job_failed"
@@ -49,10 +50,11 @@ def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case:
     case.history.check(refusals=["job_failed"])
 
 
+@pytest.mark.parametrize("model", ["", "lanes "])
 def test_an_image_that_kills_its_worker_is_convicted_after_its_limit_and_the_fleet_serves_on(
-    each_case: MakeCase,
+    each_case: MakeCase, model: str
 ) -> None:
-    case = each_case(TEST_FAULTS=f"kill={poison_class()} slow=0.005", MAX_CRASHES=2)
+    case = each_case(TEST_FAULTS=f"{model}kill={poison_class()} slow=0.005", MAX_CRASHES=2)
     fleet = case.start_fleet(2)
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)
@@ -66,8 +68,9 @@ def test_an_image_that_kills_its_worker_is_convicted_after_its_limit_and_the_fle
     case.history.check(refusals=["job_failed"])
 
 
-def test_an_image_on_which_the_model_hangs_is_convicted_too(make_case: MakeCase) -> None:
-    case = make_case(TEST_FAULTS=f"hang={poison_class()}", LEASE_SECONDS=LEASE / 2, MAX_CRASHES=2)
+@pytest.mark.parametrize("model", ["", "lanes slow=0.005 "])
+def test_an_image_on_which_the_model_hangs_is_convicted_too(make_case: MakeCase, model: str) -> None:
+    case = make_case(TEST_FAULTS=f"{model}hang={poison_class()}", LEASE_SECONDS=LEASE / 2, MAX_CRASHES=2)
     fleet = case.start_fleet(2)
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)
