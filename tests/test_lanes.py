@@ -91,6 +91,25 @@ def test_two_lanes_compute_at_the_same_time_and_none_of_them_two_parts_at_once()
     assert len(engine.predict(numbered(16))) == 16
 
 
+def test_lanes_are_busy_while_one_of_them_computes() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def predict(pixels: Pixels) -> Probabilities:
+        begun.set()
+        go_on.wait(20)
+        return number_of(pixels)
+
+    engine = Lanes([predict] * 2)
+    assert not engine.are_busy
+    with ThreadPoolExecutor(1) as pool:
+        computed = pool.submit(engine.predict, numbered(1))
+        assert begun.wait(20)
+        assert engine.are_busy
+        go_on.set()
+        computed.result()
+    eventually(lambda: not engine.are_busy)
+
+
 @pytest.mark.parametrize("lanes", [1, 2, 3])
 def test_what_a_lane_raises_is_raised_and_the_next_batch_finds_every_lane_again(lanes: int) -> None:
     all_at_work = threading.Barrier(lanes, timeout=20)

@@ -30,6 +30,11 @@ class Lanes:
             self._free.put(lane)
         self._threads = ThreadPoolExecutor(len(lanes), thread_name_prefix="lane")
 
+    @property
+    def are_busy(self) -> bool:
+        """Whether one of them computes now."""
+        return self._free.qsize() < self.count
+
     def predict(self, pixels: Pixels) -> Probabilities:
         """The probabilities of all, in their order. Raises what a lane raises.
 

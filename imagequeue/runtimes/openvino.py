@@ -70,9 +70,9 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
     one_at_a_time = threading.Lock()
 
     def predict(pixels: Pixels) -> Probabilities:
-        if len(pixels) >= lanes.count:
+        if len(pixels) >= lanes.count or lanes.are_busy:
             return lanes.predict(pixels)
-        # So few would leave lanes idle.
+        # So few would leave lanes idle, and nobody else is there for them.
         with one_at_a_time:
             return together(pixels)
 
