@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Many tests wait for processes most of their time, so four at once keep two processors busy.
-JOBS ?= 4
+JOBS ?= 6
 
 .PHONY: serve test bench soak fuzz overload lint format docs clean help
 .DEFAULT_GOAL := help

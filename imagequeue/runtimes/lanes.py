@@ -41,9 +41,10 @@ class Lanes:
         Its parts are in line one after another, so that a later batch waits for them all.
         """
         parts = np.array_split(pixels, parts_of(len(pixels), self.count))
-        return np.concatenate(list(self._threads.map(self._compute, parts)))
+        return np.concatenate(list(self._threads.map(self.predict_part, parts)))
 
-    def _compute(self, part: Pixels) -> Probabilities:
+    def predict_part(self, part: Pixels) -> Probabilities:
+        """The same of one part, in the next lane that is free."""
         lane = self._free.get()
         try:
             return lane(part)

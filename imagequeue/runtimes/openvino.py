@@ -57,16 +57,11 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
     """Raises ConfigurationError for a precision that this processor does not give."""
     core = _core_for(plan.precision)
     lanes = Lanes(_compiled(core, graph, plan, streams=plan.threads))
-    width, height = plan.size
-    blank = np.zeros((lanes.count * PART, height, width, 3), np.uint8)
-    # Every shape once, of a part and of a batch that is smaller than the lanes are many: no request pays for it.
-    for size in range(1, PART + 1):
-        lanes.predict(blank[: lanes.count * size])
+    _warm(lanes.predict_part, PART, plan)
     if lanes.count == 1:
         return lanes.predict
     (together,) = _compiled(core, graph, plan, streams=1)
-    for size in range(1, lanes.count):
-        together(blank[:size])
+    _warm(together, lanes.count - 1, plan)
     one_at_a_time = threading.Lock()
 
     def predict(pixels: Pixels) -> Probabilities:
@@ -94,6 +89,14 @@ def _compiled(core: Any, graph: Any, plan: Plan, *, streams: int) -> list[Predic
     )
     # The runtime may give fewer than it is asked for: no more than there are processors.
     return [_predict_of(compiled.create_infer_request()) for _ in range(compiled.get_property("NUM_STREAMS"))]
+
+
+def _warm(predict: Predict, most: int, plan: Plan) -> None:
+    """Each shape of up to `most` images that warm-up, which gives powers of two, leaves out: no request pays for it."""
+    width, height = plan.size
+    for size in range(3, most + 1):
+        if size.bit_count() > 1:
+            predict(np.zeros((size, height, width, 3), np.uint8))
 
 
 def _predict_of(request: Any) -> Predict:

@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Visitor
 from tests.support.load import send_all
@@ -80,6 +80,26 @@ def test_pause_stops_the_looking(visit: Visit) -> None:
     page.on("request", lambda request: looks.append(request.url))
     page.wait_for_timeout(1500)
     assert not looks
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#state")).to_contain_text("Live")
+
+
+def test_a_look_that_was_on_its_way_when_somebody_paused_changes_nothing(visit: Visit) -> None:
+    page = visit().open("/dashboard")
+    expect(page.locator("#state")).to_contain_text("Live")
+    on_their_way: list[Route] = []
+    page.route("**/stats", lambda route: on_their_way.append(route))
+    with page.expect_request("**/stats"):
+        pass
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    with page.expect_response("**/stats") as answer:
+        on_their_way[0].continue_()
+    answer.value.finished()
+    # Whatever the page does with the answer it has done two frames later.
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(page.locator("#state")).to_have_text("Paused")
+    page.unroute("**/stats")
     page.get_by_role("button", name="Go on").click()
     expect(page.locator("#state")).to_contain_text("Live")
 

@@ -37,9 +37,8 @@ def dead(case: Case) -> list[Dead]:
         return [Dead.decode(entry) for entry in client.lrange("{image_queue}:dead", 0, -1)]
 
 
-@pytest.mark.parametrize("model", ["", "lanes "])
-def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case: MakeCase, model: str) -> None:
-    case = each_case(TEST_FAULTS=f"{model}raise={poison_class()} slow=0.005").start()
+def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case: MakeCase) -> None:
+    case = each_case(TEST_FAULTS=f"raise={poison_class()} slow=0.005").start()
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)
     assert poison.code == "job_failed"

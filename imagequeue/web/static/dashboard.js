@@ -18,6 +18,7 @@ const $ = (id) => document.getElementById(id);
 const samples = recall();
 let isPaused = false;
 let timer = 0;
+let turn = 0;
 
 const charts = [
   new Chart($("depth"), { minutes: MINUTES, format: count, least: 10, lines: [{ name: "waiting", value: (s) => s.depth }] }),
@@ -32,23 +33,25 @@ const charts = [
 
 async function look() {
   clearTimeout(timer);
+  const mine = ++turn;
   if (isPaused) return;
-  const body = await ask();
+  const { body, trouble } = await ask();
+  // Somebody paused meanwhile, or a later look has begun: one loop only, and the last word is not this one's.
+  if (mine !== turn) return;
   timer = setTimeout(look, document.hidden ? SELDOM_MS : body ? LOOK_MS : 2 * LOOK_MS);
   if (body) show(body);
+  else tell("away", trouble);
 }
 
-/** What /stats tells, or null after having said why it tells nothing. */
+/** What /stats tells, or why it tells nothing. */
 async function ask() {
   try {
     const response = await authorized(stats);
     const body = await response.json();
-    if (response.ok) return body;
-    tell("away", body.error.message);
+    return response.ok ? { body } : { trouble: body.error.message };
   } catch {
-    tell("away", "The server does not answer.");
+    return { trouble: "The server does not answer." };
   }
-  return null;
 }
 
 function show(body) {
