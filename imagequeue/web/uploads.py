@@ -131,7 +131,8 @@ def _from_form(request: Request) -> tuple[list[bytes], bool]:
     if not uploads:
         if "image" in fields:
             raise BadRequest(f"The field `image` is text, not a file. For example: {EXAMPLE}")
-        there = f"its fields are {', '.join(sorted(fields))[:200]}" if fields else "it has no field at all"
+        names = ", ".join(sorted(fields)).encode("latin-1", "replace").decode("utf-8", "replace")
+        there = f"its fields are {names[:200]}" if fields else "it has no field at all"
         raise BadRequest(f"The form has no field `image`; {there}. For example: {EXAMPLE}")
     return uploads, len(uploads) == 1
 

@@ -112,6 +112,8 @@ def test_more_images_than_are_taken_at_once_are_refused() -> None:
 def test_a_form_says_what_it_has_instead() -> None:
     with pytest.raises(BadRequest, match="its fields are name, picture"):
         read(data={"picture": file(), "name": "x"})
+    with pytest.raises(BadRequest, match=r"its fields are größe, 写真\."):
+        read(data=part('name="写真"; filename="x"'.encode()) + part('name="größe"'.encode()) + END, content_type=FORM)
     with pytest.raises(BadRequest, match="is text, not a file"):
         read(data={"image": "photo.png", "x": file()})
 
