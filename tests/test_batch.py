@@ -14,23 +14,14 @@ import pytest
 from imagequeue.batch import Batch, Outcome
 from imagequeue.job import Job
 from imagequeue.jobqueue import Claimed
-from imagequeue.model import Model, load, null_class
-
-SIZE = (8, 8)
+from imagequeue.model import Model, null_class
+from tests.support.runningworker import job, null_model
 
 
 @pytest.fixture
 def thread() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as pool:
         yield pool
-
-
-def null_model() -> Model:
-    return load("null", weights="random", labels="imagenet", size=SIZE, preprocessing="auto", threads=1)
-
-
-def job(number: int) -> Job:
-    return Job(pixels=bytes([number]) * (SIZE[0] * SIZE[1] * 3))
 
 
 def batch_of(*jobs: Job, model: Model | None = None, crashes: int = 0) -> Batch:
@@ -82,7 +73,12 @@ def test_a_batch_with_a_job_that_has_killed_is_suspect(thread: ThreadPoolExecuto
     assert not batch_of(job(1)).is_suspect
 
 
-def test_the_wait_for_a_model_of_unknown_pace_ends_at_once(thread: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize(
+    ("paces", "alone"), [({}, 0.0), ({1: 60.0}, 60.0)], ids=["its pace is unknown", "it was alone for all its time"]
+)
+def test_the_wait_ends_while_the_model_is_still_busy_if(
+    thread: ThreadPoolExecutor, paces: dict[int, float], alone: float
+) -> None:
     model, go_on, has_gone_on = null_model(), threading.Event(), threading.Event()
 
     def predict(pixels):  # type: ignore[no-untyped-def]
@@ -90,10 +86,10 @@ def test_the_wait_for_a_model_of_unknown_pace_ends_at_once(thread: ThreadPoolExe
         has_gone_on.set()
         return model.predict(pixels)
 
-    batch = batch_of(job(1), model=replace(model, predict=predict))
+    batch = batch_of(job(1), model=replace(model, predict=predict, paces=paces))
     batch.start(thread)
-    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter())
-    assert not has_gone_on.is_set(), "the model was still busy"
+    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter() - alone)
+    assert not has_gone_on.is_set()
     go_on.set()
     assert len(batch.outcomes(lambda: None)) == 1
 
@@ -104,22 +100,6 @@ def test_the_wait_ends_when_the_model_is_done_although_its_pace_said_longer(thre
     batch.start(thread)
     batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter())
     assert np.isclose(computed(batch_of(job(1)), thread)[0].result.predictions[0].probability, 1.0)
-
-
-def test_the_wait_counts_from_when_the_model_had_the_batch_to_itself(thread: ThreadPoolExecutor) -> None:
-    model, go_on, has_gone_on = null_model(), threading.Event(), threading.Event()
-
-    def predict(pixels):  # type: ignore[no-untyped-def]
-        go_on.wait(20)
-        has_gone_on.set()
-        return model.predict(pixels)
-
-    batch = batch_of(job(1), model=replace(model, predict=predict, paces={1: 60.0}))
-    batch.start(thread)
-    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter() - 60)
-    assert not has_gone_on.is_set(), "it has had the model for its sixty seconds, but for the lead"
-    go_on.set()
-    assert len(batch.outcomes(lambda: None)) == 1
 
 
 def test_an_image_that_the_model_answers_with_no_number_is_given_up_alone(thread: ThreadPoolExecutor) -> None:

@@ -37,6 +37,12 @@ def test_without_the_variable_nothing_happens_and_the_model_is_the_same(killed: 
     assert faults.in_model(model) is model
 
 
+def test_a_model_has_lanes_only_where_that_is_asked_for() -> None:
+    assert not Faults("slow=0.01").in_model(null_model()).has_lanes
+    assert Faults("lanes").in_model(null_model()).has_lanes
+    assert Faults("lanes slow=0.01").in_model(null_model()).has_lanes
+
+
 def test_a_crash_comes_at_its_point_only(killed: list[tuple[int, int]]) -> None:
     faults = Faults("crash=claimed")
     faults.at("rung")

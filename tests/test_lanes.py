@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -29,24 +28,29 @@ def test_the_answers_come_in_the_order_of_the_images_however_many_there_are(lane
         assert engine.predict(numbered(count))[:, 0].tolist() == list(range(count))
 
 
-def test_parts_are_small_and_of_about_one_size_and_there_are_as_many_for_each_lane() -> None:
+def test_there_are_as_many_parts_for_each_lane() -> None:
     for lanes in range(1, 20):
         for count in range(1, 129):
-            sizes: SimpleQueue[int] = SimpleQueue()
-
-            def lane(pixels: Pixels, sizes: SimpleQueue[int] = sizes) -> Probabilities:
-                sizes.put(len(pixels))
-                return number_of(pixels)
-
             parts = parts_of(count, lanes)
             assert parts == count or parts % lanes == 0
-            if lanes in (1, 2, 7) and count < 30:
-                Lanes([lane] * lanes).predict(numbered(count))
-                found = [sizes.get_nowait() for _ in range(parts)]
-                assert sizes.empty()
-                assert sum(found) == count
-                assert max(found) <= PART
-                assert max(found) - min(found) <= 1
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 7])
+def test_parts_are_small_and_of_about_one_size(lanes: int) -> None:
+    sizes: list[int] = []
+
+    def predict(pixels: Pixels) -> Probabilities:
+        sizes.append(len(pixels))
+        return number_of(pixels)
+
+    engine = Lanes([predict] * lanes)
+    for count in range(1, 30):
+        sizes.clear()
+        engine.predict(numbered(count))
+        assert len(sizes) == parts_of(count, lanes)
+        assert sum(sizes) == count
+        assert max(sizes) <= PART
+        assert max(sizes) - min(sizes) <= 1
 
 
 def test_a_later_batch_waits_for_all_parts_of_the_one_before() -> None:

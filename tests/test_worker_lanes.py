@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from imagequeue.errors import JobFailed, RedisDown
-from imagequeue.job import Result
+from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
 from imagequeue.model import Model, null_class
 from imagequeue.runtimes import Predict
@@ -27,7 +27,7 @@ def with_lanes(predict: Predict | None = None) -> Model:
     return replace(model, predict=predict or model.predict, paces={8: 0.02}, has_lanes=True)
 
 
-def is_right(one: Any, result: Result) -> bool:
+def is_right(one: Job, result: Result) -> bool:
     return bool(result.predictions) and result.predictions[0].label == f"null_{null_class(one.pixels)}"
 
 
@@ -52,7 +52,7 @@ def test_the_next_batch_is_given_to_the_model_before_it_is_done_with_the_last(
     # Twenty milliseconds, in which the next one is claimed at once.
     start_worker(with_lanes(predict))
     for one, result in zip(jobs, results(queue, *jobs), strict=True):
-        assert result.predictions[0].label == f"null_{null_class(one.pixels)}"
+        assert is_right(one, result)
 
 
 def test_a_drain_finishes_both_batches(queue: JobQueue, start_worker: Callable[..., Running]) -> None:
