@@ -17,7 +17,13 @@ from imagequeue import cpus
 from imagequeue.connections import without_secrets
 from imagequeue.errors import ConfigurationError
 from imagequeue.logstream import LogStream
-from imagequeue.web import Access, ApiKeys, Classifier, RateLimit, SharedFlag, WebServer, create_app, shared_directory
+from imagequeue.web.access import Access
+from imagequeue.web.app import create_app
+from imagequeue.web.classifier import Classifier
+from imagequeue.web.keys import ApiKeys
+from imagequeue.web.ratelimit import RateLimit
+from imagequeue.web.server import SharedFlag, WebServer
+from imagequeue.web.shareddirectory import shared_directory
 from settings import Settings, help_text, load_or_exit
 
 

@@ -108,6 +108,10 @@ class Result:
             envelope["predictions"] = [(p.label, round(p.probability, 7), p.index) for p in self.predictions]
         return json.dumps(envelope | dict(self.facts), separators=(",", ":")).encode()
 
+    def distribution(self) -> list[float]:
+        """The probability of each of the model's outputs, in their order, of a result that holds all of them."""
+        return [p.probability for p in sorted(self.predictions, key=lambda p: p.index)]
+
     @classmethod
     def decode(cls, envelope: bytes) -> Result:
         """Raises ValueError for what is no result envelope."""

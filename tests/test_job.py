@@ -77,6 +77,13 @@ def test_probabilities_keep_what_a_float32_holds() -> None:
     assert b"0.9936" in result.encode()
 
 
+def test_the_distribution_is_in_the_order_of_the_models_outputs() -> None:
+    result = Result(
+        id=new_id(), predictions=(Prediction("b", 0.75, 1), Prediction("c", 0.25, 2), Prediction("a", 0, 0))
+    )
+    assert result.distribution() == [0, 0.75, 0.25]
+
+
 @pytest.mark.parametrize("error", [JobFailed("The model failed."), DeadlineExceeded("Too late.")])
 def test_an_error_comes_back_as_its_class_with_its_message(error: JobFailed | DeadlineExceeded) -> None:
     found = Result.decode(Result(id=new_id(), error=error, facts={"batch": 1}).encode())

@@ -13,7 +13,7 @@ from typing import Any
 
 from imagequeue import images
 from imagequeue.errors import BadRequest
-from imagequeue.web.uploads import check_count, from_base64
+from imagequeue.web.jsonimages import check_count, from_base64
 
 EXAMPLE = '{"instances": [{"b64": "<base64 of an image file>"}]}'
 

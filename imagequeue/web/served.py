@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagequeue.errors import NotFound, NoWorkers
-from imagequeue.job import Result
 from imagequeue.web import exchange
 
 VERSION = "1"
@@ -60,8 +59,3 @@ def _models() -> dict[str, ServedModel]:
         if worker.is_live:
             found[model.name] = model
     return found
-
-
-def distribution(result: Result) -> list[float]:
-    """The probability of each of the model's outputs, in their order, from a result that holds all of them."""
-    return [p.probability for p in sorted(result.predictions, key=lambda p: p.index)]

@@ -15,10 +15,11 @@ from werkzeug.routing import BaseConverter
 from imagequeue.errors import BadRequest
 from imagequeue.job import Result
 from imagequeue.web import exchange
-from imagequeue.web.bodies import Read, read_body, read_json
+from imagequeue.web.bodies import read_body
 from imagequeue.web.instances import read_examples, read_instances
+from imagequeue.web.jsonimages import Read, read_json
 from imagequeue.web.predict import read_top
-from imagequeue.web.served import VERSION, ServedModel, distribution, model_named
+from imagequeue.web.served import VERSION, ServedModel, model_named
 from imagequeue.web.uploads import json_limit
 
 # The first takes image files, the second what most Keras models take; a request is served by its form, not its name.
@@ -70,7 +71,7 @@ def predict(name: str, version: str | None = None) -> Response:
         instances = _read(read_instances)
         answers = exchange.classify(visit, instances.files, top=model.classes)
     results = exchange.all_results(answers, "inputs" if instances.is_columnar else "instances")
-    probabilities = [distribution(result) for result in results]
+    probabilities = [result.distribution() for result in results]
     if instances.is_tensor:
         rows: list[Any] = probabilities
         columns: Any = probabilities

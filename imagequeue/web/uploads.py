@@ -5,9 +5,6 @@ Nothing is decoded here, and nothing touches the disk.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from typing import IO, Any
 
 from flask import Request
@@ -15,15 +12,12 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from imagequeue.errors import BadRequest, TooLarge, TooSlow, Unsupported
-from imagequeue.web.bodies import read_json
+from imagequeue.web.jsonimages import check_count, read_images, read_json
 
-# More would hold one thread and one client for longer than anybody waits.
-MAX_IMAGES = 128
 # Boundaries and part headers on top of the image itself.
 MULTIPART_SLACK = 64 * 1024
 # Of a form, whatever their names: each costs the parser time.
 MAX_PARTS = 1000
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 EXAMPLE = "curl -F image=@photo.jpg"
 
@@ -74,7 +68,7 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
             uploads, is_single = _from_form(request)
         elif kind == "application/json":
             request.max_content_length = json_limit(max_bytes)
-            uploads, is_single = read_json(request.get_data(cache=False), _from_json)
+            uploads, is_single = read_json(request.get_data(cache=False), read_images)
         elif kind.startswith("image/") or kind == "application/octet-stream":
             request.max_content_length = max_bytes
             uploads, is_single = [request.get_data(cache=False)], True
@@ -96,12 +90,6 @@ def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
 def json_limit(max_bytes: int) -> int:
     """How long a JSON body with images of `max_bytes` may be: base64 is a third longer than what it stands for."""
     return max_bytes * 4 // 3 + MULTIPART_SLACK
-
-
-def check_count(images: int) -> None:
-    """Raises TooLarge if a request has more images than are taken at once."""
-    if images > MAX_IMAGES:
-        raise TooLarge(f"The request has {images} images; at most {MAX_IMAGES} are taken at once.")
 
 
 def _from_form(request: Request) -> tuple[list[bytes], bool]:
@@ -135,28 +123,3 @@ def _from_form(request: Request) -> tuple[list[bytes], bool]:
         there = f"its fields are {names[:200]}" if fields else "it has no field at all"
         raise BadRequest(f"The form has no field `image`; {there}. For example: {EXAMPLE}")
     return uploads, len(uploads) == 1
-
-
-def _from_json(document: dict[str, Any]) -> tuple[list[bytes], bool]:
-    if "image" in document:
-        return [from_base64(document["image"], "image")], True
-    images = document.get("images")
-    if not isinstance(images, list) or not images:
-        raise BadRequest('The JSON has no image; send {"image": "<base64>"} or {"images": ["<base64>", …]}.')
-    return [from_base64(image, f"images[{i}]") for i, image in enumerate(images)], False
-
-
-def from_base64(text: object, where: str) -> bytes:
-    """The bytes of a base64 string or a data: URL. Raises BadRequest, saying `where` it stood."""
-    if not isinstance(text, str):
-        raise BadRequest(f"`{where}` is no string of base64.")
-    if text[:5].lower() == "data:":
-        prefix = _DATA_URL.match(text)
-        if not prefix:
-            raise BadRequest(f"`{where}` is a data: URL without base64.")
-        text = text[prefix.end() :]
-    try:
-        # Line breaks are what `base64 photo.jpg` prints.
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest(f"`{where}` is broken base64: {error}.") from error

@@ -16,8 +16,9 @@ from imagequeue import __version__
 from imagequeue.errors import Unavailable
 from imagequeue.web import exchange
 from imagequeue.web.bodies import read_body
+from imagequeue.web.jsonimages import MAX_IMAGES
 from imagequeue.web.served import VERSION, model_named
-from imagequeue.web.uploads import MAX_IMAGES, json_limit
+from imagequeue.web.uploads import json_limit
 from imagequeue.web.v2_tensors import INPUT, OUTPUT, InferRequest, answer_tensor, read_request
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]

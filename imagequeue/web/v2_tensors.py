@@ -16,9 +16,7 @@ from typing import Any
 
 from imagequeue.errors import BadRequest
 from imagequeue.job import Result
-from imagequeue.web.bodies import read_json
-from imagequeue.web.served import distribution
-from imagequeue.web.uploads import check_count, from_base64
+from imagequeue.web.jsonimages import check_count, from_base64, read_json
 
 MAX_DIMENSIONS, MAX_SIZE = 8, 2**31
 INPUT, OUTPUT = "image", "probabilities"
@@ -79,7 +77,7 @@ def read_request(body: bytes, header_length: str | None) -> InferRequest:
 def answer_tensor(wanted: InferRequest, results: Sequence[Result]) -> Tensor:
     """The output that `wanted` asks for, of results that hold as many predictions as that takes."""
     if not wanted.classification:
-        rows = [distribution(result) for result in results]
+        rows = [result.distribution() for result in results]
         return Tensor(OUTPUT, "FP32", [len(rows), len(rows[0])], [p for row in rows for p in row])
     # As Triton writes them: value, index, label.
     texts = [

@@ -14,7 +14,9 @@ from imagequeue.doorbell import Doorbell
 from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import load
-from imagequeue.web import Access, Classifier, create_app
+from imagequeue.web.access import Access
+from imagequeue.web.app import create_app
+from imagequeue.web.classifier import Classifier
 from imagequeue.worker import Worker
 from tests.support.system import eventually
 

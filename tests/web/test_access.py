@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import redis
 
-from imagequeue.web import Access, ApiKeys, RateLimit
+from imagequeue.web.access import Access
+from imagequeue.web.keys import ApiKeys
+from imagequeue.web.ratelimit import RateLimit
 from tests.support.inprocess import Service
 from tests.support.monitor import Monitor
 from tests.support.pictures import picture

@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from imagequeue.web import Classifier, create_app
+from imagequeue.web.app import create_app
+from imagequeue.web.classifier import Classifier
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 

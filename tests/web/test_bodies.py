@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import threading
 import zlib
 
 import pytest
 from werkzeug.test import EnvironBuilder
 
 from imagequeue.errors import BadRequest, ImageQueueError, TooLarge, Unsupported
-from imagequeue.web.bodies import read_body, read_json
+from imagequeue.web.bodies import read_body
 from imagequeue.web.uploads import MemoryRequest
 
 
@@ -50,29 +49,3 @@ def test_what_is_too_large_or_broken_is_refused(
 
 def test_a_body_of_just_the_limit_is_taken() -> None:
     assert len(read(gzip.compress(b"x" * 1000, mtime=0), "gzip")) == 1000
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b"1" * 5000])
-def test_what_is_no_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest):
-        read_json(body, dict)
-
-
-def test_one_body_is_parsed_at_a_time() -> None:
-    is_inside, may_leave = threading.Event(), threading.Event()
-
-    def linger(document: dict[str, object]) -> bool:
-        is_inside.set()
-        return may_leave.wait(20)
-
-    first = threading.Thread(target=read_json, args=(b"{}", linger))
-    first.start()
-    assert is_inside.wait(20)
-    seen = threading.Event()
-    second = threading.Thread(target=read_json, args=(b"{}", lambda document: seen.set()))
-    second.start()
-    assert not seen.wait(0.05)
-    may_leave.set()
-    assert seen.wait(20)
-    first.join()
-    second.join()

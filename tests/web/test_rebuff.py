@@ -12,7 +12,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from imagequeue.errors import QueueFull
-from imagequeue.web import Access, ApiKeys
+from imagequeue.web.access import Access
+from imagequeue.web.keys import ApiKeys
 from imagequeue.web.rebuff import CLASSIFYING, Rebuff, Rebuffs
 from tests.support.inprocess import Service
 from tests.support.scrape import Scrape

@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from imagequeue.waiter import Waiter
-from imagequeue.web import Access, ApiKeys
+from imagequeue.web.access import Access
+from imagequeue.web.keys import ApiKeys
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.system import eventually

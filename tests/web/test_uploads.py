@@ -10,7 +10,8 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from imagequeue.errors import BadRequest, TooLarge, Unsupported
-from imagequeue.web.uploads import MAX_IMAGES, MAX_PARTS, MULTIPART_SLACK, MemoryRequest, from_base64, read_uploads
+from imagequeue.web.jsonimages import MAX_IMAGES
+from imagequeue.web.uploads import MAX_PARTS, MULTIPART_SLACK, MemoryRequest, read_uploads
 
 IMAGE = b"\x89PNG and \xff\x00 more"
 IMAGE64 = base64.b64encode(IMAGE).decode()
@@ -63,28 +64,6 @@ def test_json_has_one_image_or_a_list() -> None:
     assert read(json={"image": IMAGE64}) == ([IMAGE], True)
     assert read(json={"images": [IMAGE64]}) == ([IMAGE], False)
     assert read(json={"images": [IMAGE64, base64.b64encode(b"b").decode()]}) == ([IMAGE, b"b"], False)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        IMAGE64,
-        "data:image/png;base64," + IMAGE64,
-        "DATA:image/svg+xml;charset=utf-8;BASE64," + IMAGE64,
-        IMAGE64[:10] + "\n" + IMAGE64[10:] + "\r\n",
-        f"  {IMAGE64} ",
-    ],
-)
-def test_base64_is_taken_as_people_have_it(text: str) -> None:
-    assert from_base64(text, "image") == IMAGE
-
-
-@pytest.mark.parametrize(
-    "text", [None, 7, ["a"], "a", IMAGE64[:-1], IMAGE64 + "!", "ä", "data:image/png,abc", "data:;base64", "\ud800"]
-)
-def test_what_is_no_base64_is_said_with_its_place(text: object) -> None:
-    with pytest.raises(BadRequest, match=r"`images\[3\]`"):
-        from_base64(text, "images[3]")
 
 
 def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() -> None:
