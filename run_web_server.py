@@ -20,6 +20,7 @@ from imagequeue.logstream import LogStream
 from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.decoding.pool import DecoderPool, decoders_for
 from imagequeue.web.keys import ApiKeys
 from imagequeue.web.ratelimit import RateLimit
 from imagequeue.web.server import SharedFlag, WebServer
@@ -32,10 +33,13 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         redis_url=settings.redis_url,
         queue_name=settings.image_queue,
         result_ttl=settings.result_ttl,
-        image_size=settings.image_size,
-        max_upload_bytes=settings.max_upload_bytes,
-        max_image_pixels=settings.max_image_pixels,
-        is_decoding_fast=settings.jpeg_decoding == "fast",
+        decoders=DecoderPool(
+            decoders=decoders_for(cpus.available(), settings.web_processes),
+            image_size=settings.image_size,
+            max_upload_bytes=settings.max_upload_bytes,
+            max_image_pixels=settings.max_image_pixels,
+            is_fast=settings.jpeg_decoding == "fast",
+        ),
         max_queue_length=settings.max_queue_length,
         max_queue_bytes=settings.max_queue_bytes,
         timeout=settings.request_timeout,
@@ -43,7 +47,6 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         poll_interval=settings.poll_interval,
         cache_seconds=settings.result_cache_seconds,
         threads=settings.web_threads,
-        decoders=cpus.available(),
         is_draining=draining.is_set,
     )
     return create_app(

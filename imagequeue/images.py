@@ -85,6 +85,11 @@ def decode(
             raise BadImage(f"The image cannot be decoded: {error}.") from error
 
 
+def preload() -> None:
+    """Import what decoding imports when it first needs it, for a process that may open no file later."""
+    Image.init()
+
+
 def as_file(pixels: bytes, *, size: tuple[int, int]) -> bytes:
     """An image file (BMP) of uint8 RGB pixels, row by row, which `decode` gives back as they are.
 

@@ -91,6 +91,12 @@ class Admission:
             self._bytes += body_bytes
         return Visit(self, body_bytes)
 
+    def _hold(self, body_bytes: int) -> None:
+        with self._lock:
+            if self._bytes and self._bytes + body_bytes > self._max_bytes:
+                raise ServerBusy("This server is reading as many uploads as its memory allows.")
+            self._bytes += body_bytes
+
     def _leave(self, requests: int, body_bytes: int) -> None:
         with self._lock:
             self._requests -= requests
@@ -110,6 +116,12 @@ class Visit:
         self.client: socket.socket | None = None
         self._door = door
         self._bytes = body_bytes
+
+    def hold(self, body_bytes: int) -> None:
+        """The request is about to hold so many bytes, which may be more than it declared. Raises ServerBusy."""
+        if body_bytes > self._bytes:
+            self._door._hold(body_bytes - self._bytes)
+            self._bytes = body_bytes
 
     def decoded(self) -> None:
         """The body's images have become pixels, and the body is let go."""

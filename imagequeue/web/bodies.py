@@ -1,47 +1,49 @@
-"""A request's body as bytes, whatever type it claims, unpacked where it was compressed, within a limit.
+"""A request's body as bytes, whatever type it claims, within a limit.
 
 The other protocols' clients send JSON under any Content-Type or none (`curl -d` says it is a form).
 """
 
 from __future__ import annotations
 
-import zlib
+from dataclasses import dataclass
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from imagequeue.errors import BadRequest, TooLarge, TooSlow, Unsupported
+from imagequeue.errors import TooLarge, TooSlow, Unsupported
+from imagequeue.web.decoding.documents import Document
+from imagequeue.web.decoding.reader import BodyReader
 
-# Tells zlib to find out by itself whether gzip or zlib wraps the data.
-_ANY_WRAPPER = 32 + zlib.MAX_WBITS
+
+@dataclass(frozen=True)
+class Body:
+    """What came, of `limit` bytes at most; where it is_packed (gzip, deflate) the limit counts unpacked, too."""
+
+    content: bytes
+    limit: int
+    is_packed: bool
+
+    def plain(self, reader: BodyReader) -> bytes:
+        """As it was before it was packed. Raises TooLarge, BadRequest, DeadlineExceeded, ClientGone, ServerBusy."""
+        return reader.unpacked(self.content, limit=self.limit) if self.is_packed else self.content
+
+    def document(self, reader: BodyReader, format: str, header_length: str | None = None) -> Document:
+        """What its JSON asks for, and the image files in it; see documents. Errors as `plain` has them."""
+        return reader.document(
+            format, self.content, limit=self.limit, is_packed=self.is_packed, header_length=header_length
+        )
 
 
-def read_body(request: Request, limit: int) -> bytes:
-    """At most `limit` bytes, before they are unpacked and after. Raises TooLarge, TooSlow, BadRequest, Unsupported."""
+def read_body(request: Request, limit: int) -> Body:
+    """The whole body. Raises TooLarge, TooSlow, BadRequest, Unsupported."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise Unsupported(f"Content-Encoding: {encoding[:20]} is not supported; gzip and deflate are.")
     request.max_content_length = limit
     try:
-        body = request.get_data(cache=False)
+        content = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
         raise TooLarge(f"The body is larger than {limit} bytes.") from error
     except (ClientDisconnected, TimeoutError) as error:
         raise TooSlow("The body broke off, or came too slowly.") from error
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding == "identity":
-        return body
-    if encoding not in ("gzip", "deflate"):
-        raise Unsupported(f"Content-Encoding: {encoding[:20]} is not taken; gzip and deflate are.")
-    return _unpacked(body, limit)
-
-
-def _unpacked(body: bytes, limit: int) -> bytes:
-    unpacker = zlib.decompressobj(_ANY_WRAPPER)
-    try:
-        # One byte more than the limit tells a body that is too large, and a bomb is never unpacked any further.
-        unpacked = unpacker.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise BadRequest(f"The compressed body is broken: {error}.") from error
-    if len(unpacked) > limit:
-        raise TooLarge(f"The body is larger than {limit} bytes when it is unpacked.")
-    if not unpacker.eof:
-        raise BadRequest("The compressed body is cut off.")
-    return unpacked
+    return Body(content, limit, is_packed=encoding != "identity")

@@ -14,10 +14,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from imagequeue import images
 from imagequeue.connections import POOL_SIZE, connect, host_name, is_in_doubt
 from imagequeue.errors import (
-    DeadlineExceeded,
     ImageQueueError,
     NoConnection,
     NoWorkers,
@@ -34,8 +32,10 @@ from imagequeue.waiter import Waiter
 from imagequeue.web.admission import MAX_UNDECODED_BYTES, RESERVED_THREADS, Admission, Visit
 from imagequeue.web.answer import Answer
 from imagequeue.web.cache import Follower, ResultCache
+from imagequeue.web.decoding.pool import DecoderPool
+from imagequeue.web.decoding.reader import BodyReader
+from imagequeue.web.decoding.turn import Turn
 from imagequeue.web.hangups import HangUps
-from imagequeue.web.room import DecodingRoom
 
 # A subscription is made anew within milliseconds, unless its thread waits a second for its turn on a busy machine.
 REDIS_AWAY_SECONDS = 2.0
@@ -50,10 +50,7 @@ class Classifier:
         redis_url: str,
         queue_name: str,
         result_ttl: float,
-        image_size: tuple[int, int],
-        max_upload_bytes: int,
-        max_image_pixels: int,
-        is_decoding_fast: bool = False,
+        decoders: DecoderPool,
         max_queue_length: int,
         max_queue_bytes: int,
         timeout: float,
@@ -61,18 +58,15 @@ class Classifier:
         poll_interval: float,
         cache_seconds: float = 0.0,
         threads: int,
-        decoders: int,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        """timeout, job_timeout, poll_interval, result_ttl: seconds. image_size: (width, height).
+        """timeout, job_timeout, poll_interval, result_ttl: seconds. decoders: not started yet.
 
         timeout: of a job that a client waits for. job_timeout: of one that is submitted and asked for later.
-        is_decoding_fast: see images. cache_seconds: how long answers serve equal images; 0: not at all.
-
-        threads: how many requests the server serves at a time. decoders: images decoded at the same time, if they
-        have no more than max_image_pixels together; more than the processors would only make all of them later.
+        cache_seconds: how long answers serve equal images; 0: not at all. threads: requests served at the same time.
         """
-        self.max_upload_bytes = max_upload_bytes
+        self.decoders = decoders
+        self.max_upload_bytes = decoders.max_upload_bytes
         # Called with each image's answer, by the thread that gives it.
         self.on_answer: list[Callable[[Answer], object]] = []
         self.on_stop: list[Callable[[], object]] = []
@@ -81,9 +75,6 @@ class Classifier:
         self.redis_url = redis_url
         self.queue_name = queue_name
         self.result_ttl = result_ttl
-        self._image_size = image_size
-        self._max_image_pixels = max_image_pixels
-        self._is_decoding_fast = is_decoding_fast
         self._limits: dict[str, Any] = {"max_length": max_queue_length, "max_bytes": max_queue_bytes}
         self.timeout = timeout
         self._job_timeout = job_timeout
@@ -91,7 +82,6 @@ class Classifier:
         self._cache = ResultCache(cache_seconds) if cache_seconds else None
         requests = max(1, threads - RESERVED_THREADS)
         self.door = Admission(max_requests=requests, max_bytes=MAX_UNDECODED_BYTES, max_waiting=max_queue_length)
-        self.decoders = decoders
         self._starting = threading.Lock()
         self._pid = 0
 
@@ -112,13 +102,14 @@ class Classifier:
             self._waiter.start()
             self._hang_ups = HangUps()
             self._hang_ups.start()
-            self._room = DecodingRoom(decoders=self.decoders, max_pixels=self._max_image_pixels)
+            self.decoders.start()
             self._pid = os.getpid()
 
     def stop(self) -> None:
         if self._pid == os.getpid():
             self._hang_ups.stop()
             self._waiter.stop()
+            self.decoders.stop()
             for ending in self.on_stop:
                 ending()
 
@@ -134,6 +125,8 @@ class Classifier:
             return "redis"
         if not self._waiter.is_subscribed:
             return "subscription"
+        if not self.decoders.is_ready:
+            return "decoders"
         return "" if workers else "no worker"
 
     @property
@@ -151,6 +144,10 @@ class Classifier:
         limit = self.max_upload_bytes
         return self.door.enter(limit if content_length is None else min(content_length, limit))
 
+    def reader(self, visit: Visit) -> BodyReader:
+        """What reads this request's body."""
+        return BodyReader(self.decoders, Turn(visit.came + self.timeout, visit.client), visit.hold)
+
     def classify(self, visit: Visit, uploads: list[bytes], *, top: int, log_fields: Mapping[str, Any]) -> list[Answer]:
         """One answer for each upload, in order; one bad image spoils none of the others.
 
@@ -158,23 +155,23 @@ class Classifier:
         top: how many predictions are wanted. log_fields: what names the request in the log. Returns when all are
         answered or their deadline has passed.
         """
-        until = visit.came + self.timeout
+        # With a cache, others may be waiting for the same image, and a client that hangs up ends nothing.
+        client = visit.client if self._cache is None else None
+        turn = Turn(visit.came + self.timeout, client)
         with ExitStack() as registered:
             waits = []
             uploads.reverse()
             while uploads:
-                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, until, registered))
+                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, turn, registered))
             # A follower's upload is still needed, and counts.
             visit.on_decoded() if any(isinstance(t, Follower) for _, t in waits) else visit.decoded()
-            if self._cache is None:
-                # With a cache, others may be waiting for the same image.
-                tickets = [t for answer, t in waits if isinstance(t, Ticket) and answer.error is None]
-                registered.enter_context(self._hang_ups.watching(visit.client, tickets))
+            tickets = [t for answer, t in waits if isinstance(t, Ticket) and answer.error is None]
+            registered.enter_context(self._hang_ups.watching(client, tickets))
             # First what others may be waiting for, so that no two requests ever wait for each other.
             for answer, ticket in sorted(waits, key=lambda wait: isinstance(wait[1], Follower)):
-                while isinstance(ticket, Follower) and ticket.entry.is_given_up(until):
-                    _, ticket = self._send_unless_known(ticket.upload, top, log_fields, until, registered, answer)
-                self._wait(answer, ticket, until, visit)
+                while isinstance(ticket, Follower) and ticket.entry.is_given_up(turn.until):
+                    _, ticket = self._send_unless_known(ticket.upload, top, log_fields, turn, registered, answer)
+                self._wait(answer, ticket, turn.until, visit)
             return [answer for answer, _ in waits]
 
     def submit(self, visit: Visit, uploads: list[bytes], *, top: int, log_fields: Mapping[str, Any]) -> list[Answer]:
@@ -182,10 +179,10 @@ class Classifier:
 
         Nobody is told of the results, so each is kept for result_ttl.
         """
-        answers, until = [], visit.came + self.timeout
+        answers, turn = [], Turn(visit.came + self.timeout, visit.client)
         uploads.reverse()
         while uploads:
-            answers.append(self._send(uploads.pop(), top, log_fields, until, None)[0])
+            answers.append(self._send(uploads.pop(), top, log_fields, turn, None)[0])
         visit.decoded()
         return [self._close(answer, visit) for answer in answers]
 
@@ -194,13 +191,13 @@ class Classifier:
         upload: bytes,
         top: int,
         log_fields: Mapping[str, Any],
-        until: float,
+        turn: Turn,
         registered: ExitStack,
         answer: Answer | None = None,
     ) -> tuple[Answer, Ticket | Follower | None]:
         """As `_send`; but an image whose answer is known, or on its way, is only waited for."""
         if self._cache is None:
-            return self._send(upload, top, log_fields, until, registered)
+            return self._send(upload, top, log_fields, turn, registered)
         entry, lead = self._cache.enter(upload, top)
         answer = answer or Answer(id="")
         answer.lead = lead
@@ -208,32 +205,30 @@ class Classifier:
             return answer, Follower(entry, upload)
         # Should the request end in a way that nobody thought of: others may be waiting.
         registered.callback(lead.settle)
-        return self._send(upload, top, log_fields, until, registered, answer)
+        return self._send(upload, top, log_fields, turn, registered, answer)
 
     def _send(
         self,
         upload: bytes,
         top: int,
         log_fields: Mapping[str, Any],
-        until: float,
+        turn: Turn,
         registered: ExitStack | None,
         answer: Answer | None = None,
     ) -> tuple[Answer, Ticket | None]:
         """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already.
 
-        until: the instant (of time.monotonic) up to which it waits for its turn with Redis.
+        turn: how long, and for whom, it waits for a decoder and for Redis.
         registered: where the waiting ends; None if nobody waits.
         """
         answer, ticket = answer or Answer(id=""), None
         try:
-            if registered is not None and time.monotonic() > until:
-                raise DeadlineExceeded("The deadline passed before the image was enqueued.")
-            job = self._decode(upload, top, answer)
+            job = self._decode(upload, top, answer, turn)
             if registered is None:
-                self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout, until)
+                self._enqueue(replace(job, reply_to=""), log_fields, answer, self._job_timeout, turn.until)
             else:
                 ticket = registered.enter_context(self._waiter.expecting(job.id))
-                self._enqueue(job, log_fields, answer, self.timeout, until)
+                self._enqueue(job, log_fields, answer, self.timeout, turn.until)
                 ticket.is_enqueued = True
         except ImageQueueError as error:
             if isinstance(error, (QueueFull, NoWorkers)):
@@ -244,17 +239,9 @@ class Classifier:
             answer.error = without_frames(error)
         return answer, ticket
 
-    def _decode(self, upload: bytes, top: int, answer: Answer) -> Job:
+    def _decode(self, upload: bytes, top: int, answer: Answer, turn: Turn) -> Job:
         started = time.perf_counter()
-        with self._room.decoder():
-            pixels = images.decode(
-                upload,
-                size=self._image_size,
-                max_bytes=self.max_upload_bytes,
-                max_pixels=self._max_image_pixels,
-                is_fast=self._is_decoding_fast,
-                room_for=self._room.pixels,
-            )
+        pixels = self.decoders.decode(upload, turn)
         answer.decode_ms = (time.perf_counter() - started) * 1000
         job = Job(pixels=pixels, reply_to=self.web_id, top=top)
         answer.id = job.id

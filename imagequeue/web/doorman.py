@@ -51,7 +51,7 @@ class Doorman:
         self._waiting: deque[Arrival] = deque()
         # Since when (of time.monotonic).
         self._entering: dict[Arrival, float] = {}
-        self._places = max(ENTERING, classifier.decoders, classifier.door.max_waiting // WAITING_FOR_ONE_MORE)
+        self._places = max(ENTERING, classifier.decoders.size, classifier.door.max_waiting // WAITING_FOR_ONE_MORE)
         # How many have come so far.
         self.arrivals = 0
 

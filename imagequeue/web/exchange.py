@@ -13,8 +13,11 @@ from imagequeue.events import log
 from imagequeue.job import Result
 from imagequeue.web.admission import Visit
 from imagequeue.web.answer import Answer
+from imagequeue.web.bodies import read_body
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.decoding.documents import Document
 from imagequeue.web.pacedsocket import PacedSocket
+from imagequeue.web.uploads import json_limit
 
 
 def classifier() -> Classifier:
@@ -34,6 +37,16 @@ def admit() -> Visit:
         visit.on_decoded = connection.settle
         visit.client = connection
     return visit
+
+
+def document(visit: Visit, format: str, header_length: str | None = None) -> Document:
+    """What the request's JSON asks for, and the image files in it; see documents.
+
+    Raises BadRequest, TooLarge, TooSlow, Unsupported, DeadlineExceeded, ClientGone, ServerBusy.
+    """
+    serving = classifier()
+    body = read_body(request, json_limit(serving.max_upload_bytes))
+    return body.document(serving.reader(visit), format, header_length)
 
 
 def request_fields() -> dict[str, Any]:

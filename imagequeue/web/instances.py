@@ -18,6 +18,10 @@ from imagequeue.web.jsonimages import check_count, from_base64
 EXAMPLE = '{"instances": [{"b64": "<base64 of an image file>"}]}'
 
 
+# The first takes image files, the second what most Keras models take; a request is served by its form, not its name.
+FILES_SIGNATURE, TENSOR_SIGNATURE = "serving_default", "serving_tensor"
+
+
 @dataclass(frozen=True)
 class Instances:
     """Image files in the request's order.
@@ -33,6 +37,7 @@ class Instances:
 
 def read_instances(document: dict[str, Any]) -> Instances:
     """The images of a predict request. Raises BadRequest, TooLarge."""
+    _check_signature(document)
     is_columnar = "inputs" in document
     if is_columnar == ("instances" in document):
         raise BadRequest(f"The request has neither or both of `instances` and `inputs`. For example: {EXAMPLE}")
@@ -55,6 +60,7 @@ def read_instances(document: dict[str, Any]) -> Instances:
 
 def read_examples(document: dict[str, Any]) -> list[bytes]:
     """The image files of a classify request: of each example the one feature that is binary. Raises BadRequest."""
+    _check_signature(document)
     examples = document.get("examples")
     if not isinstance(examples, list) or not examples:
         raise BadRequest('`examples` is no list of examples: {"examples": [{"image": {"b64": "…"}}]}')
@@ -67,6 +73,12 @@ def read_examples(document: dict[str, Any]) -> list[bytes]:
             raise BadRequest(f"`examples[{i}]` has {len(binary)} binary features; it needs one: the image.")
         files.append(from_base64(binary[0]["b64"], f"examples[{i}]"))
     return files
+
+
+def _check_signature(document: dict[str, Any]) -> None:
+    signature = document.get("signature_name", "")
+    if signature not in ("", FILES_SIGNATURE, TENSOR_SIGNATURE):
+        raise BadRequest(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')
 
 
 def _read_one(value: object, where: str) -> tuple[bytes, bool]:

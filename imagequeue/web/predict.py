@@ -26,7 +26,8 @@ def predict() -> Response:
     top = read_top(request.args.get("top"))
     is_async = _prefers_async(request.headers.getlist("Prefer"))
     with exchange.admit() as visit:
-        uploads, is_single = read_uploads(request, exchange.classifier().max_upload_bytes)
+        classifier = exchange.classifier()
+        uploads, is_single = read_uploads(request, classifier.max_upload_bytes, classifier.reader(visit))
         work = exchange.submit if is_async else exchange.classify
         answers = work(visit, uploads, top=top)
     _raise_if_all_failed(answers)

@@ -5,25 +5,17 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest. Errors are `{"error": "
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import BaseConverter
 
-from imagequeue.errors import BadRequest
 from imagequeue.job import Result
 from imagequeue.web import exchange
-from imagequeue.web.bodies import read_body
-from imagequeue.web.instances import read_examples, read_instances
-from imagequeue.web.jsonimages import Read, read_json
+from imagequeue.web.instances import FILES_SIGNATURE, TENSOR_SIGNATURE
 from imagequeue.web.predict import read_top
 from imagequeue.web.served import VERSION, ServedModel, model_named
-from imagequeue.web.uploads import json_limit
-
-# The first takes image files, the second what most Keras models take; a request is served by its form, not its name.
-FILES_SIGNATURE, TENSOR_SIGNATURE = "serving_default", "serving_tensor"
 
 blueprint = Blueprint("tfserving", __name__, url_prefix="/v1/models")
 
@@ -68,18 +60,18 @@ def predict(name: str, version: str | None = None) -> Response:
     """Classify images given as `instances` or `inputs`: the probability of each class, for files the best one too."""
     model = model_named(name, version)
     with exchange.admit() as visit:
-        instances = _read(read_instances)
-        answers = exchange.classify(visit, instances.files, top=model.classes)
-    results = exchange.all_results(answers, "inputs" if instances.is_columnar else "instances")
+        wanted, files = exchange.document(visit, "instances")
+        answers = exchange.classify(visit, files, top=model.classes)
+    results = exchange.all_results(answers, "inputs" if wanted["is_columnar"] else "instances")
     probabilities = [result.distribution() for result in results]
-    if instances.is_tensor:
+    if wanted["is_tensor"]:
         rows: list[Any] = probabilities
         columns: Any = probabilities
     else:
         classes = [result.predictions[0].index for result in results]
         rows = [{"probabilities": p, "classes": c} for p, c in zip(probabilities, classes, strict=True)]
         columns = {"probabilities": probabilities, "classes": classes}
-    return _answer({"outputs": columns} if instances.is_columnar else {"predictions": rows}, results)
+    return _answer({"outputs": columns} if wanted["is_columnar"] else {"predictions": rows}, results)
 
 
 @blueprint.post("/<model:name>:classify")
@@ -89,25 +81,11 @@ def classify(name: str, version: str | None = None) -> Response:
     model_named(name, version)
     top = read_top(request.args.get("top"))
     with exchange.admit() as visit:
-        answers = exchange.classify(visit, _read(read_examples), top=top)
+        _, files = exchange.document(visit, "examples")
+        answers = exchange.classify(visit, files, top=top)
     results = exchange.all_results(answers, "examples")
     pairs = [[[p.label, p.probability] for p in result.predictions] for result in results]
     return _answer({"results": pairs}, results)
-
-
-def _read(what: Callable[[dict[str, Any]], Read]) -> Read:
-    """What a reader makes of the request's document."""
-    return read_json(
-        read_body(request, json_limit(exchange.classifier().max_upload_bytes)),
-        lambda document: what(_checked(document)),
-    )
-
-
-def _checked(document: dict[str, Any]) -> dict[str, Any]:
-    signature = document.get("signature_name", "")
-    if signature not in ("", FILES_SIGNATURE, TENSOR_SIGNATURE):
-        raise BadRequest(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')
-    return document
 
 
 def _answer(body: dict[str, Any], results: list[Result]) -> Response:

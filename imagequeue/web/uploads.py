@@ -9,10 +9,11 @@ from typing import IO, Any
 
 from flask import Request
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from imagequeue.errors import BadRequest, TooLarge, TooSlow, Unsupported
-from imagequeue.web.jsonimages import check_count, read_images, read_json
+from imagequeue.errors import BadRequest, Unsupported
+from imagequeue.web.bodies import read_body
+from imagequeue.web.decoding.reader import BodyReader
+from imagequeue.web.jsonimages import check_count
 
 # Boundaries and part headers on top of the image itself.
 MULTIPART_SLACK = 64 * 1024
@@ -22,7 +23,7 @@ MAX_PARTS = 1000
 EXAMPLE = "curl -F image=@photo.jpg"
 
 
-class Body:
+class BodyStream:
     """The body as the server reads it from the wire; what goes wrong there is the client's doing."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -33,7 +34,7 @@ class Body:
         try:
             return self._stream.read(size)
         except TimeoutError:
-            # Too slow is not broken; read_uploads and read_body tell it.
+            # Too slow is not broken; read_body says so.
             raise
         # Each server has exceptions of its own for chunks that are none.
         except Exception as error:
@@ -44,7 +45,7 @@ class MemoryRequest(Request):
     """A request whose body is read whole into memory, bounded by the body's limit."""
 
     def __init__(self, environ: dict[str, Any], *args: Any, **options: Any) -> None:
-        environ["wsgi.input"] = Body(environ["wsgi.input"])
+        environ["wsgi.input"] = BodyStream(environ["wsgi.input"])
         super().__init__(environ, *args, **options)
 
     def get_data(self, *args: Any, **options: Any) -> bytes:  # type: ignore[override]
@@ -55,32 +56,26 @@ class MemoryRequest(Request):
         return body
 
 
-def read_uploads(request: Request, max_bytes: int) -> tuple[list[bytes], bool]:
+def read_uploads(request: Request, max_bytes: int, reader: BodyReader) -> tuple[list[bytes], bool]:
     """The image files of a request, and whether it asked for one answer (True) or for a list.
 
     max_bytes: the most bytes that the images of a request may have together.
-    Raises BadRequest, TooLarge, TooSlow, Unsupported.
+    Raises BadRequest, TooLarge, TooSlow, Unsupported, DeadlineExceeded, ClientGone, ServerBusy.
     """
     kind = request.mimetype
-    try:
-        if kind == "multipart/form-data":
-            request.max_content_length = max_bytes + MULTIPART_SLACK
-            uploads, is_single = _from_form(request)
-        elif kind == "application/json":
-            request.max_content_length = json_limit(max_bytes)
-            uploads, is_single = read_json(request.get_data(cache=False), read_images)
-        elif kind.startswith("image/") or kind == "application/octet-stream":
-            request.max_content_length = max_bytes
-            uploads, is_single = [request.get_data(cache=False)], True
-        else:
-            raise Unsupported(
-                f"A body of type {kind or '(none)'} is not taken. Send multipart/form-data with a field `image` "
-                f"({EXAMPLE}), the file itself as image/jpeg, image/png, …, or JSON with base64."
-            )
-    except RequestEntityTooLarge as error:
-        raise TooLarge(f"The upload is larger than {max_bytes} bytes.") from error
-    except (ClientDisconnected, TimeoutError) as error:
-        raise TooSlow("The upload broke off, or came too slowly.") from error
+    if kind == "multipart/form-data":
+        form = read_body(request, max_bytes + MULTIPART_SLACK).plain(reader)
+        uploads, is_single = _from_form(form, request.mimetype_params.get("boundary", ""))
+    elif kind == "application/json":
+        wanted, uploads = read_body(request, json_limit(max_bytes)).document(reader, "images")
+        is_single = bool(wanted["is_single"])
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        uploads, is_single = [read_body(request, max_bytes).plain(reader)], True
+    else:
+        raise Unsupported(
+            f"A body of type {kind or '(none)'} is not taken. Send multipart/form-data with a field `image` "
+            f"({EXAMPLE}), the file itself as image/jpeg, image/png, …, or JSON with base64."
+        )
     check_count(len(uploads))
     if is_single and not uploads[0]:
         raise BadRequest(f"The request has no image: its body is empty. For example: {EXAMPLE}")
@@ -92,17 +87,15 @@ def json_limit(max_bytes: int) -> int:
     return max_bytes * 4 // 3 + MULTIPART_SLACK
 
 
-def _from_form(request: Request) -> tuple[list[bytes], bool]:
+def _from_form(form: bytes, boundary: str) -> tuple[list[bytes], bool]:
     uploads: list[bytes] = []
     fields: set[str] = set()
     is_upload = False
     try:
         # Latin-1 reads any byte: the names of people's files are in whatever their machine writes.
-        parser = PushMultipartParser(
-            request.mimetype_params.get("boundary", ""), max_segment_count=MAX_PARTS, header_charset="latin-1"
-        )
+        parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS, header_charset="latin-1")
         # The whole body at once, so that each file is one piece, too, and is copied once.
-        for event in parser.parse(request.get_data(cache=False)):
+        for event in parser.parse(form):
             if isinstance(event, MultipartSegment):
                 fields.add(event.name or "(nameless)")
                 is_upload = event.name == "image" and event.filename is not None

@@ -15,11 +15,9 @@ from flask import Blueprint, Response, jsonify, request
 from imagequeue import __version__
 from imagequeue.errors import Unavailable
 from imagequeue.web import exchange
-from imagequeue.web.bodies import read_body
 from imagequeue.web.jsonimages import MAX_IMAGES
 from imagequeue.web.served import VERSION, model_named
-from imagequeue.web.uploads import json_limit
-from imagequeue.web.v2_tensors import INPUT, OUTPUT, InferRequest, answer_tensor, read_request
+from imagequeue.web.v2_tensors import INPUT, OUTPUT, InferRequest, answer_tensor
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -95,9 +93,9 @@ def infer(name: str, version: str | None = None) -> Response:
     """Classify images, each an element of the input `image`: all probabilities, or the best classes as text."""
     model = model_named(name, version)
     with exchange.admit() as visit:
-        limit = json_limit(exchange.classifier().max_upload_bytes)
-        wanted = read_request(read_body(request, limit), request.headers.get(HEADER_LENGTH))
-        answers = exchange.classify(visit, wanted.files, top=wanted.classification or model.classes)
+        asked, files = exchange.document(visit, "infer", request.headers.get(HEADER_LENGTH))
+        wanted = InferRequest([], **asked)
+        answers = exchange.classify(visit, files, top=wanted.classification or model.classes)
     results = exchange.all_results(answers, INPUT)
     body: dict[str, Any] = {"model_name": model.name, "model_version": VERSION}
     if wanted.id is not None:

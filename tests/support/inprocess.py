@@ -17,6 +17,7 @@ from imagequeue.model import load
 from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.decoding.pool import DecoderPool
 from imagequeue.worker import Worker
 from tests.support.system import eventually
 
@@ -41,18 +42,21 @@ class Service:
             "redis_url": redis_url,
             "queue_name": "image_queue",
             "result_ttl": 30.0,
-            "image_size": SIZE,
-            "max_upload_bytes": 2**20,
-            "max_image_pixels": 10**6,
             "max_queue_length": 100,
             "max_queue_bytes": 0,
             "timeout": 10.0,
             "job_timeout": 20.0,
             "poll_interval": 0.2,
             "threads": 40,
-            "decoders": 2,
         }
-        self.classifier = Classifier(**(options | limits))
+        decoding: dict[str, Any] = {
+            "decoders": 2,
+            "image_size": SIZE,
+            "max_upload_bytes": 2**20,
+            "max_image_pixels": 10**6,
+        }
+        decoding |= {name: limits.pop(name) for name in list(limits) if name in decoding or name == "is_fast"}
+        self.classifier = Classifier(decoders=DecoderPool(**decoding), **(options | limits))
         self.app: Flask = create_app(self.classifier, access, cors_origins=cors_origins, is_tracing=is_tracing)
         self.client: FlaskClient = self.app.test_client()
         self.queue = JobQueue(connect(redis_url, name="test"))

@@ -11,6 +11,7 @@ import pytest
 
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.decoding.pool import DecoderPool
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 
@@ -109,16 +110,13 @@ def test_making_an_application_starts_nothing() -> None:
             redis_url="redis://127.0.0.1:1/0",
             queue_name="q",
             result_ttl=1,
-            image_size=(8, 8),
-            max_upload_bytes=1,
-            max_image_pixels=1,
             max_queue_length=1,
             max_queue_bytes=0,
             timeout=1,
             job_timeout=1,
             poll_interval=1,
             threads=9,
-            decoders=1,
+            decoders=DecoderPool(decoders=1, image_size=(8, 8), max_upload_bytes=1, max_image_pixels=1),
         )
     )
     assert threading.active_count() == before

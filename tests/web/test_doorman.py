@@ -26,7 +26,7 @@ class Inside:
         self.at_siblings = 0
         self.published = 0
         self.special: set[bytes] = set()
-        self.decoders = 2
+        self.decoders = SimpleNamespace(size=2)
         self.timeout = 30.0
 
     @property
@@ -100,7 +100,7 @@ def test_a_few_are_on_their_way_and_the_next_one_comes_when_one_has_settled(door
 
 def test_where_more_can_decode_more_are_on_their_way(inside: Inside) -> None:
     service: Any = inside
-    inside.decoders = 8
+    inside.decoders.size = 8
     door_man = Doorman(service, service, inside.publish)
     come(door_man, *range(ROOM))
     assert let_in(door_man) == list(range(8))

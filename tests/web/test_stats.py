@@ -8,7 +8,7 @@ from itertools import pairwise
 import redis
 
 from imagequeue.overview import FRESH_SECONDS
-from tests.support.inprocess import Service
+from tests.support.inprocess import SIZE, Service
 from tests.support.load import null_label
 from tests.support.monitor import Monitor
 from tests.support.pictures import picture
@@ -48,7 +48,6 @@ def test_it_tells_of_the_queue_the_workers_and_the_answers(make_service: MakeSer
     refused, *good = stats["requests"]
     assert (refused["status"], refused["label"]) == (422, "bad_image")
     assert [seen["id"] for seen in good] == [answer["id"] for answer in reversed(answers)]
-    size = service.classifier._image_size
     assert [seen["label"] for seen in good] == [null_label(picture(number), size) for number in (2, 1, 0)]
     assert all(seen["status"] == 200 for seen in good)
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from werkzeug.test import EnvironBuilder
 
 from imagequeue.errors import BadRequest, TooLarge, Unsupported
+from imagequeue.web.decoding.reader import BodyReader
 from imagequeue.web.jsonimages import MAX_IMAGES
 from imagequeue.web.uploads import MAX_PARTS, MULTIPART_SLACK, MemoryRequest, read_uploads
+from tests.support.decoding import InlineReader
 
 IMAGE = b"\x89PNG and \xff\x00 more"
 IMAGE64 = base64.b64encode(IMAGE).decode()
 LIMIT = 1000
 FORM = "multipart/form-data; boundary=edge"
 END = b"--edge--\r\n"
+# Nothing here is long, or packed, so that it would take a decoder.
+READER = cast("BodyReader", InlineReader())
 
 
 def read(limit: int = LIMIT, **request: Any) -> tuple[list[bytes], bool]:
     builder = EnvironBuilder(method="POST", **request)
-    return read_uploads(MemoryRequest(builder.get_environ()), limit)
+    return read_uploads(MemoryRequest(builder.get_environ()), limit, READER)
 
 
 def read_chunked(body: bytes, kind: str, limit: int = LIMIT) -> tuple[list[bytes], bool]:
@@ -30,7 +34,7 @@ def read_chunked(body: bytes, kind: str, limit: int = LIMIT) -> tuple[list[bytes
     environ = EnvironBuilder(method="POST", content_type=kind, input_stream=io.BytesIO(body)).get_environ()
     environ.pop("CONTENT_LENGTH", None)
     environ["wsgi.input_terminated"] = True
-    return read_uploads(MemoryRequest(environ), limit)
+    return read_uploads(MemoryRequest(environ), limit, READER)
 
 
 def file(content: bytes = IMAGE) -> tuple[io.BytesIO, str]:
@@ -133,4 +137,4 @@ def test_a_body_that_the_server_cannot_read_is_the_clients_mistake() -> None:
     environ = EnvironBuilder(method="POST", content_type="image/png", input_stream=Broken()).get_environ()
     environ["wsgi.input_terminated"] = True
     with pytest.raises(BadRequest, match="body is broken"):
-        read_uploads(MemoryRequest(environ), LIMIT)
+        read_uploads(MemoryRequest(environ), LIMIT, READER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 
 from imagequeue.errors import BadRequest, TooLarge, Unsupported
+from imagequeue.web.decoding.reader import BodyReader
 from imagequeue.web.uploads import MemoryRequest, read_uploads
+from tests.support.decoding import InlineReader
 from tests.support.inprocess import Service
 from tests.support.mutations import FILES, broken_bytes
 
 MAX_BYTES = 20_000
+READER = cast("BodyReader", InlineReader())
 PNG = FILES["png"]
 POSTS = ("/predict", "/v1/models/null:predict", "/v1/models/null:classify", "/v2/models/null/infer")
 FORM = (
@@ -88,7 +91,7 @@ def read(body: bytes, kind: str) -> tuple[list[bytes], bool] | None:
     """None where the request is refused."""
     environ = EnvironBuilder(method="POST", data=body, content_type=kind).get_environ()
     try:
-        return read_uploads(MemoryRequest(environ), MAX_BYTES)
+        return read_uploads(MemoryRequest(environ), MAX_BYTES, READER)
     except (BadRequest, TooLarge, Unsupported):
         return None
 
@@ -102,7 +105,7 @@ def test_a_part_without_a_name_is_named_as_such(name: str) -> None:
     body = f"--xyz\r\nContent-Disposition: form-data{name}\r\n\r\nhello\r\n--xyz--\r\n".encode()
     builder = EnvironBuilder(method="POST", data=body, content_type="multipart/form-data; boundary=xyz")
     with pytest.raises(BadRequest, match="nameless"):
-        read_uploads(MemoryRequest(builder.get_environ()), MAX_BYTES)
+        read_uploads(MemoryRequest(builder.get_environ()), MAX_BYTES, READER)
 
 
 @given(bodies, kinds)

@@ -1,0 +1,157 @@
+"""The process that forks decoders: `python -m imagequeue.web.decoding.spawner DESCRIPTOR LIMITS`.
+
+A web process has threads, and forking one that has is not safe; a new interpreter for each decoder would take a tenth
+of a second. So each web process starts this one, which has loaded the codecs and nothing else, and asks it for decoders
+as it needs them. It ends, and its decoders with it, when the web process does.
+
+A decoder has no descriptor but its connection and can open none: no file and no connection to anywhere. It may take no
+more address space than the largest image needs, and no more processor time than its task has.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from imagequeue import images
+from imagequeue.web.decoding import tasks, wire
+
+# From the web process: `s`, with the descriptor of a connection: spawn; `k`: kill that process.
+ORDER = struct.Struct("<cI")
+# The answer: the process's id, or 0 where none can be started.
+ANSWER = struct.Struct("<I")
+# A decoder's connection.
+_CONNECTION = 3
+# On top of what the task itself takes: the file, the reply, and what is allocated in between.
+_SLACK_BYTES = 256 * 2**20
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A web server that drains still needs its decoders; they end with their web process.
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    memory = json.loads(sys.argv[2])["memory"]
+    images.preload()
+    # What is loaded is never looked at again, and so stays shared among all decoders.
+    gc.freeze()
+    children: set[int] = set()
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(control, ORDER.size, 1)
+        if len(order) < ORDER.size:
+            break
+        # Only here are ended children waited for, so that an id never becomes another process's meanwhile.
+        _reap(children)
+        kind, pid = ORDER.unpack(order)
+        if kind == b"s":
+            pid = _spawn(descriptors[0], memory)
+            children.add(pid)
+            os.close(descriptors[0])
+            control.sendall(ANSWER.pack(pid))
+        elif pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            children.discard(pid)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reap(children: set[int]) -> None:
+    while children:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        children.discard(pid)
+
+
+def _spawn(connection: int, memory: int) -> int:
+    """The new decoder's id; 0 where the system gives no process."""
+    try:
+        pid = os.fork()
+    except OSError:
+        return 0
+    if pid == 0:
+        try:
+            _shut_in(connection, memory)
+            serve(socket.socket(fileno=_CONNECTION))
+        finally:
+            os._exit(0)
+    return pid
+
+
+def _shut_in(connection: int, memory: int) -> None:
+    """This process keeps one descriptor, and gets no other."""
+    # Asked for while a file can still be opened.
+    has = _address_space()
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        # Codecs write their warnings there.
+        os.dup2(null, standard)
+    os.dup2(connection, _CONNECTION)
+    os.closerange(_CONNECTION + 1, max(connection, null, 64) + 1)
+    for limit, value in (
+        (resource.RLIMIT_NOFILE, _CONNECTION + 1),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    if has:
+        resource.setrlimit(resource.RLIMIT_AS, (has + memory + _SLACK_BYTES,) * 2)
+
+
+def _address_space() -> int:
+    """Bytes; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def serve(connection: socket.socket) -> None:
+    """One task after another, until the web process hangs up or a large one has been done: what it took is given back
+    to the system for certain by ending.
+    """
+    is_large = False
+    while not is_large:
+        try:
+            head, parts = wire.receive(connection)
+        except (wire.Broken, OSError):
+            return
+        is_large = head["may_be_large"]
+        _limit_processor_time(head["seconds"])
+        reply, content = _done(head, parts)
+        del parts
+        try:
+            wire.send(connection, reply, content)
+        except OSError:
+            return
+        del content
+
+
+def _done(head: dict[str, Any], parts: list[bytes]) -> tasks.Reply:
+    try:
+        return tasks.run(head, parts)
+    except Exception as error:
+        # A mistake of ours; the web process logs it.
+        return {"error": "internal", "message": repr(error)[:500]}, []
+
+
+def _limit_processor_time(seconds: float) -> None:
+    """The kernel ends this process, should its web process be too busy to."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime + seconds) + 2
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+if __name__ == "__main__":
+    main()
