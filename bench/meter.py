@@ -80,9 +80,11 @@ def children(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the process has taken of the processors so far."""
+    """What the process has taken of the processors so far, with all that it has started: of a web process the decoders,
+    those that have ended too.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    return sum(map(int, fields[11:15])) / _TICK + sum(map(cpu_seconds, children(pid)))
 
 
 def _resident(pid: int) -> float:

@@ -48,7 +48,7 @@ def test_it_tells_of_the_queue_the_workers_and_the_answers(make_service: MakeSer
     refused, *good = stats["requests"]
     assert (refused["status"], refused["label"]) == (422, "bad_image")
     assert [seen["id"] for seen in good] == [answer["id"] for answer in reversed(answers)]
-    assert [seen["label"] for seen in good] == [null_label(picture(number), size) for number in (2, 1, 0)]
+    assert [seen["label"] for seen in good] == [null_label(picture(number), SIZE) for number in (2, 1, 0)]
     assert all(seen["status"] == 200 for seen in good)
 
 
