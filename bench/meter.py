@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,12 @@ def cpu_seconds(pid: int) -> float:
     those that have ended too.
     """
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / _TICK + sum(map(cpu_seconds, children(pid)))
+    taken = sum(map(int, fields[11:15])) / _TICK
+    for child in children(pid):
+        # One that ends in this moment counts with its parent the next time.
+        with suppress(OSError):
+            taken += cpu_seconds(child)
+    return taken
 
 
 def _resident(pid: int) -> float:

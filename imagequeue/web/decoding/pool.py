@@ -23,6 +23,7 @@ from imagequeue.errors import (
     Unsupported,
 )
 from imagequeue.events import fail, log, warn
+from imagequeue.web.decoding import wire
 from imagequeue.web.decoding.decoder import Decoder, DecoderDied, Spawner
 from imagequeue.web.decoding.largetasks import LargeTasks
 from imagequeue.web.decoding.tasks import BYTES_PER_JSON_BYTE, BYTES_PER_PIXEL
@@ -30,6 +31,8 @@ from imagequeue.web.decoding.turn import LOOK_SECONDS, Turn
 
 # A file that ends this many decoders is refused: one end may be an operator's or the kernel's doing.
 MOST_DEATHS = 2
+# What image files made of tensors have on top of their numbers.
+_SLACK_BYTES = 64 * 1024
 
 _REFUSALS: Mapping[str, type[ImageQueueError]] = {
     error.code: error for error in (BadImage, BadRequest, TooLarge, Unsupported)
@@ -91,7 +94,7 @@ class DecoderPool:
         Raises TooLarge, BadImage, DeadlineExceeded, ClientGone, ServerBusy.
         """
         try:
-            _, (pixels,) = self._done(self._image, upload, turn)
+            _, (pixels,) = self._done(self._image, upload, turn, most=self._image_bytes)
         except _Crashed:
             raise BadImage("The image ends the process that decodes it.") from None
         if len(pixels) != self._image_bytes:
@@ -122,7 +125,7 @@ class DecoderPool:
             "header_length": header_length,
         }
         try:
-            reply, files = self._done(head, body, turn, hold)
+            reply, files = self._done(head, body, turn, most=limit + _SLACK_BYTES, hold=hold)
         except _Crashed:
             raise BadRequest("The body ends the process that reads it.") from None
         return reply["wanted"], files
@@ -132,15 +135,25 @@ class DecoderPool:
     ) -> bytes:
         """A gzip or deflate body, unpacked. Arguments and errors: see `read`."""
         try:
-            _, (unpacked,) = self._done({"task": "unpack", "limit": limit}, body, turn, hold)
+            _, (unpacked,) = self._done({"task": "unpack", "limit": limit}, body, turn, most=limit, hold=hold)
         except _Crashed:
             raise BadRequest("The body ends the process that unpacks it.") from None
         return unpacked
 
     def _done(
-        self, head: dict[str, Any], content: bytes, turn: Turn, hold: Callable[[int], object] = lambda size: None
+        self,
+        head: dict[str, Any],
+        content: bytes,
+        turn: Turn,
+        *,
+        most: int,
+        hold: Callable[[int], object] = lambda size: None,
     ) -> tuple[dict[str, Any], list[bytes]]:
+        """most: bytes that a reply may have."""
+
         def accept(reply: dict[str, Any], size: int) -> None:
+            if size > most:
+                raise wire.Broken(f"{size} bytes, where {most} are expected")
             if size:
                 hold(size)
 

@@ -15,6 +15,7 @@ import pytest
 from imagequeue import images
 from imagequeue.errors import BadImage, ClientGone, DeadlineExceeded, ServerBusy, TooLarge
 from imagequeue.web.decoding import pool as pools
+from imagequeue.web.decoding import wire
 from imagequeue.web.decoding.decoder import Decoder, DecoderDied
 from imagequeue.web.decoding.pool import decoders_for
 from imagequeue.web.decoding.tasks import BYTES_PER_PIXEL, SMALL_BYTES
@@ -234,6 +235,19 @@ def test_a_decoder_has_one_descriptor_and_can_open_none(make_pool: Callable[...,
 def limit(limits: list[str], name: str) -> int:
     (line,) = [line for line in limits if line.startswith(name)]
     return int(line.removeprefix(name).split()[0])
+
+
+def test_a_decoder_that_a_file_has_taken_over_cannot_fill_the_web_process(
+    make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool()
+    ours, theirs = socket.socketpair()
+    answer = threading.Thread(target=lambda: (wire.receive(theirs), wire.send(theirs, {}, [bytes(100_000)])))
+    answer.start()
+    monkeypatch.setattr(pool._spawner, "spawn", lambda: Decoder(ours, 1, lambda pid: None))
+    with ours, theirs, pytest.raises(BadImage):
+        pool.pixels(picture(1))
+    answer.join(20)
 
 
 def test_neither_the_spawner_nor_a_decoder_knows_a_secret(
