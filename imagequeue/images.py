@@ -1,9 +1,10 @@
 """From the bytes that somebody uploaded to the pixels that a model takes, with every limit on the way.
 
-Limits come before decoding: the number of bytes before a file is opened, the number of pixels after its
-header is read and before anything is unpacked. The steps are the reference ones, in the reference order, so
-that probabilities agree with any other correct ResNet50: orientation, RGB, resize with Pillow's default
-filter. The aspect ratio is not kept; the reference does not keep it either.
+Limits come before decoding: the number of bytes before a file is opened; what its format can have many of, as
+segments and scans, before a decoder sees it; the number of pixels after its header is read and before anything is
+unpacked. The steps are the reference ones, in the reference order, so that probabilities agree with any other correct
+ResNet50: orientation, RGB, resize with Pillow's default filter. The aspect ratio is not kept; the reference does not
+keep it either.
 
 Resizing costs as much as decoding does, so images of usual sizes are resized by SIMD code where the package
 cykooz.resizer is installed: the same filter in the same two passes, an eighth of the time, at most one level of
@@ -14,12 +15,23 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+# All of the plugins, where they are needed: Image.open would import them one by one, and for WebP those of all formats.
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
-from imagequeue.errors import BadImage, TooLarge
+from imagequeue.errors import BadImage, ImageQueueError, TooLarge
+from imagequeue.formats import bmp, gif, jpeg, png, webp
+from imagequeue.formats.essence import Essence
 
 try:
     import cykooz_resizer as simd
@@ -27,14 +39,36 @@ except ImportError:
     # No wheel for this machine: Pillow's own code serves.
     simd = None
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-_EXIF_ORIENTATION = 0x0112
+PLUGINS = {
+    "JPEG": JpegImagePlugin,
+    "PNG": PngImagePlugin,
+    "WEBP": WebPImagePlugin,
+    "GIF": GifImagePlugin,
+    "BMP": BmpImagePlugin,
+}
+FORMATS = tuple(PLUGINS)
+# The longest side that JPEG and GIF can have. Resizing takes 64 bytes for each pixel of a side, for its coefficients:
+# of a PNG of 50,000,000 x 1 pixels that would be gigabytes.
+MAX_SIDE = 65_535
 # Up to this side the SIMD code's 16-bit coefficients are as good as Pillow's, and so short that nobody minds that it
 # holds the interpreter's lock, which Pillow does not.
 _SIMD_SIDE = 2048
 # The fast way decodes a JPEG at a half, a quarter or an eighth, but never below this many times the model's size:
 # what is left to the resizing hides the difference.
 _FAST_MARGIN = 2
+# No picture goes on like this. A JPEG that lacks its end shows these bytes as pixels, unless all of its own are there.
+_FILLER = bytes(range(1, 255)) * 2
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+RoomFor = Callable[[int], AbstractContextManager[object]]
 
 
 def decode(
@@ -44,50 +78,45 @@ def decode(
     max_bytes: int,
     max_pixels: int,
     is_fast: bool = False,
-    room_for: Callable[[int], AbstractContextManager[object]] = lambda pixels: nullcontext(),
+    room_for: RoomFor = lambda pixels: nullcontext(),
 ) -> bytes:
     """The first frame of an image file as uint8 RGB, row by row: height x width x 3 bytes.
 
     size: (width, height) in pixels that the model takes. is_fast: large JPEGs may be decoded at a fraction of their
-    size, which is not the reference's way. room_for: entered with the number of pixels before they are unpacked.
+    size, which is not the reference's way. room_for: entered with the number of pixels before they are unpacked; what
+    it raises is passed on.
     Raises TooLarge for more bytes or pixels than the limits, BadImage for what is no readable image.
     """
     if len(upload) > max_bytes:
         raise TooLarge(f"The image has {len(upload)} bytes; at most {max_bytes} are taken.")
     if not upload:
         raise BadImage("The image is empty.")
+    essence = _essence(upload)
+    if essence.size is not None:
+        _check_size(essence.size, max_pixels)
     with warnings.catch_warnings():
-        # Pillow warns of what it makes the best of: odd palettes, broken EXIF.
+        # Pillow warns of what it makes the best of, as odd palettes.
         warnings.simplefilter("ignore")
-        # Its own limit, for the whole process, would overrule a larger one; the check below comes as early.
+        # Its own limit, for the whole process, would overrule a larger one; ours comes as early.
         Image.MAX_IMAGE_PIXELS = None
-        try:
-            with ExitStack() as room:
-                with Image.open(io.BytesIO(upload), formats=FORMATS) as image:
-                    width, height = image.size
-                    if width * height > max_pixels:
-                        raise TooLarge(
-                            f"The image has {width} x {height} pixels; at most {max_pixels} in all are taken."
-                        )
-                    room.enter_context(room_for(width * height))
-                    if is_fast and image.format == "JPEG":
-                        image.draft(None, (_FAST_MARGIN * size[0], _FAST_MARGIN * size[1]))
-                    pixels = _resized(_rgb(_upright(image)), size).tobytes()
-                # Its memory is free before the next one may take as much.
-                del image
-                return pixels
-        except TooLarge:
-            raise
-        except UnidentifiedImageError as error:
-            raise BadImage(f"The bytes are no image that is read here ({', '.join(FORMATS)}).") from error
-        # Decoders of hostile bytes raise whatever they stumble over: OSError, SyntaxError, struct.error, …
-        except Exception as error:
-            raise BadImage(f"The image cannot be decoded: {error}.") from error
+        if essence.has_end:
+            return _pixels(essence.file, essence.orientation, size, max_pixels, is_fast, room_for)
+        whole = [
+            _pixels(essence.file + tail + jpeg.EOI, essence.orientation, size, max_pixels, is_fast, room_for)
+            for tail in (b"", _FILLER)
+        ]
+    if whole[0] != whole[1]:
+        raise BadImage("The JPEG is cut off: some of its pixels are missing.")
+    return whole[0]
 
 
 def preload() -> None:
-    """Import what decoding imports when it first needs it, for a process that may open no file later."""
-    Image.init()
+    """Load what decoding loads on first use, so that a process can decode all formats and open no file from then on."""
+    for format in FORMATS:
+        for mode in ("P", "RGB"):
+            buffer = io.BytesIO()
+            Image.new(mode, (2, 2)).convert(mode if format != "JPEG" else "RGB").save(buffer, format)
+            decode(buffer.getvalue(), size=(1, 1), max_bytes=2**20, max_pixels=4)
 
 
 def as_file(pixels: bytes, *, size: tuple[int, int]) -> bytes:
@@ -100,11 +129,61 @@ def as_file(pixels: bytes, *, size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says; itself, undecoded still, where there is nothing to turn."""
-    if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+def _essence(upload: bytes) -> Essence:
+    """Raises BadImage for another format, and for more of anything than is taken."""
+    if upload.startswith(jpeg.SIGNATURE):
+        return jpeg.essence(upload)
+    if upload.startswith(png.SIGNATURE):
+        return png.essence(upload)
+    if upload.startswith(gif.SIGNATURES):
+        return gif.essence(upload)
+    if webp.is_webp(upload):
+        return webp.essence(upload)
+    if upload.startswith(bmp.SIGNATURE):
+        return bmp.essence(upload)
+    raise BadImage(f"The bytes are no image that is read here ({', '.join(FORMATS)}).")
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise TooLarge(f"The image has {width} x {height} pixels; at most {max_pixels} in all are taken.")
+    if max(size) > MAX_SIDE:
+        raise TooLarge(f"The image has {width} x {height} pixels; at most {MAX_SIDE} on a side are taken.")
+
+
+def _pixels(
+    file: bytes, orientation: int, size: tuple[int, int], max_pixels: int, is_fast: bool, room_for: RoomFor
+) -> bytes:
+    with ExitStack() as room:
+        with _refusing():
+            image: Image.Image = Image.open(io.BytesIO(file), formats=FORMATS)
+        _check_size(image.size, max_pixels)
+        room.enter_context(room_for(image.width * image.height))
+        with _refusing():
+            if is_fast and image.format == "JPEG":
+                image.draft(None, (_FAST_MARGIN * size[0], _FAST_MARGIN * size[1]))
+            # Each step's image takes the place of the last, whose memory is free then, and its decoder's.
+            if orientation in _TURNS:
+                image = image.transpose(_TURNS[orientation])
+            image = _rgb(image)
+            pixels = _resized(image, size).tobytes()
+        # Before the next one may take as much.
+        del image
+        return pixels
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Whatever Pillow raises, as BadImage. Decoders of hostile bytes raise OSError, SyntaxError, struct.error, …"""
+    try:
+        yield
+    except ImageQueueError:
+        raise
+    except UnidentifiedImageError as error:
+        raise BadImage("The image cannot be decoded: its header is broken.") from error
+    except Exception as error:
+        raise BadImage(f"The image cannot be decoded: {error}.") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -112,8 +191,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     # It scales colour of 16 bits to 8, but cuts grey of 16 bits off at 255: all white.
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return image.point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
     return image.convert("RGB")
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 
 from imagequeue import images
-from imagequeue.errors import BadImage, TooLarge
+from imagequeue.errors import BadImage, ServerBusy, TooLarge
+from tests.support import hostile
 from tests.support.pictures import encode, picture
+from tests.support.system import ROOT
 
 SIZE = (32, 24)
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA"]
@@ -57,8 +63,12 @@ def test_every_mode_of_a_png_gives_the_reference_pixels(mode: str) -> None:
     assert is_reference(decode(encode(image)), reference(encode(image)))
 
 
-def test_a_transparent_palette_gives_the_reference_pixels() -> None:
-    upload = encode(colours().convert("P"), transparency=0)
+@pytest.mark.parametrize("transparency", [0, bytes(range(200))])
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_a_transparent_palette_gives_the_reference_pixels(format: str, transparency: int | bytes) -> None:
+    if format == "GIF" and isinstance(transparency, bytes):
+        pytest.skip("a GIF has one transparent colour")
+    upload = encode(colours().convert("P"), format, transparency=transparency)
     assert is_reference(decode(upload), reference(upload))
 
 
@@ -130,16 +140,6 @@ def test_an_orientation_that_is_none_turns_nothing(orientation: int) -> None:
     assert decode(encode(colours(), exif=exif)) == decode(encode(colours()))
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"garbage", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff" + b"\x12" * 40]
-)
-def test_a_photograph_with_broken_exif_is_still_a_photograph(payload: bytes) -> None:
-    jpeg = encode(colours(), "JPEG")
-    segment = b"Exif\0\0" + payload
-    upload = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
-    assert decode(upload) == decode(jpeg)
-
-
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -171,6 +171,57 @@ def test_a_limit_above_pillows_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     assert decode(picture(1, (40, 30)), max_pixels=1200)
 
 
+@pytest.mark.parametrize("size", [(images.MAX_SIDE, 1), (1, images.MAX_SIDE)])
+def test_a_longer_side_than_any_jpeg_has_is_refused_undecoded(size: tuple[int, int]) -> None:
+    assert decode(encode(Image.new("L", size)), size=(4, 4))
+    longer = tuple(side + (side > 1) for side in size)
+    header = struct.pack(">IIBBBBB", *longer, 8, 0, 0, 0, 0)
+    with pytest.raises(TooLarge, match=f"{longer[0]} x {longer[1]} pixels; at most 65535 on a side"):
+        decode(png(header, chunk(b"IDAT", b"")))
+
+
+def test_room_is_asked_for_before_anything_is_unpacked_and_may_be_refused() -> None:
+    asked = []
+
+    @contextmanager
+    def refuse(pixels: int) -> Iterator[None]:
+        asked.append(pixels)
+        raise ServerBusy("no room")
+        yield
+
+    for format in images.FORMATS:
+        # Whoever unpacks it stumbles.
+        upload = encode(colours(), format)[:-40]
+        with pytest.raises((ServerBusy, BadImage)) as raised:
+            images.decode(upload, size=SIZE, max_bytes=2**20, max_pixels=10**6, room_for=refuse)
+        assert raised.type is ServerBusy or format == "WEBP"
+    assert set(asked) == {60 * 40}
+
+
+def test_what_room_raises_is_passed_on() -> None:
+    def fail(pixels: int) -> AbstractContextManager[object]:
+        raise LookupError("not a fault of the image")
+
+    with pytest.raises(LookupError):
+        images.decode(picture(1), size=SIZE, max_bytes=2**20, max_pixels=10**6, room_for=fail)
+
+
+def test_room_is_given_back_when_an_image_is_broken() -> None:
+    inside: list[int] = []
+
+    @contextmanager
+    def room(pixels: int) -> Iterator[None]:
+        inside.append(pixels)
+        try:
+            yield
+        finally:
+            inside.pop()
+
+    with pytest.raises(BadImage):
+        images.decode(encode(colours())[:-40], size=SIZE, max_bytes=2**20, max_pixels=10**6, room_for=room)
+    assert not inside
+
+
 def test_nothing_is_no_image() -> None:
     with pytest.raises(BadImage, match="empty"):
         decode(b"")
@@ -182,15 +233,49 @@ def test_other_formats_are_refused_with_those_that_are_read(format: str) -> None
         decode(encode(colours(), format))
 
 
-@pytest.mark.parametrize("format", images.FORMATS)
-def test_a_file_that_ends_too_early_is_refused(format: str) -> None:
-    upload = encode(Image.frombytes("RGB", (40, 30), bytes(range(240)) * 15), format)
-    with pytest.raises(BadImage):
-        decode(upload[: len(upload) // 2])
-
-
 def test_a_refused_image_leaves_no_warning_behind(recwarn: pytest.WarningsRecorder) -> None:
     header = struct.pack(">IIBBBBB", 12_000, 9_000, 8, 2, 0, 0, 0)
     with pytest.raises(TooLarge):
         decode(png(header))
     assert not recwarn.list
+
+
+DECODE_WITHOUT_FILES = """
+import os, resource, sys
+from imagequeue import images
+files = [bytes.fromhex(line) for line in sys.stdin]
+images.preload()
+before = set(sys.modules)
+used = len(os.listdir("/proc/self/fd")) - 1
+resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
+try:
+    open("/dev/null")
+except OSError:
+    for file in files:
+        for is_fast in (False, True):
+            images.decode(file, size=(4, 4), max_bytes=2**24, max_pixels=10**6, is_fast=is_fast)
+    print(len(files), set(sys.modules) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open descriptors are counted in Linux's /proc")
+def test_a_process_that_is_preloaded_decodes_every_format_and_opens_no_file() -> None:
+    files = [case.file for case in [*hostile.odd(), *hostile.metadata()] if case.verdict == "pixels"]
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE_WITHOUT_FILES],
+        cwd=ROOT,
+        input="\n".join(file.hex() for file in files),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{len(files)} set()\n", "")
+
+
+def test_importing_the_decoder_loads_no_web_framework_and_no_other_formats() -> None:
+    code = (
+        "import sys; from imagequeue import images; images.preload(); "
+        "print({'flask', 'werkzeug', 'redis', 'numpy', 'PIL.TiffImagePlugin', 'PIL.PdfImagePlugin'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -16,6 +16,7 @@ LAYERS = {
     "events": 0,
     "cpus": 0,
     "job": 1,
+    "formats": 0,
     "images": 1,
     "connections": 1,
     "scripts": 1,

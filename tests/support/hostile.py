@@ -98,7 +98,7 @@ def claims() -> Iterator[Hostile]:
     yield Hostile("gif with a huge frame", gif[: at + 5] + struct.pack("<HH", HUGE, HUGE) + gif[at + 9 :], "large")
     canvas = struct.pack("<I", 16382)[:3] * 2
     vp8x = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas
-    yield Hostile("webp with a huge canvas", riff(vp8x, *riff_chunks(encode(colours(), "WEBP"))), "any")
+    yield Hostile("webp with a huge canvas", riff(vp8x, *riff_chunks(encode(colours(), "WEBP"))), "large")
     animated = riff_chunks(encode(colours(), "WEBP", save_all=True, append_images=[Image.new("RGB", (48, 32))]))
     animated[0] = animated[0][:12] + canvas
     yield Hostile("animated webp with a huge canvas", riff(*animated), "large")
@@ -112,10 +112,10 @@ def bombs() -> Iterator[Hostile]:
     for kind, head in ((b"zTXt", b"bomb\0\0"), (b"iTXt", b"bomb\0\1\0\0\0"), (b"iCCP", b"bomb\0\0")):
         bomb = png_chunk(kind, head + zeros)
         name = kind.decode()
-        yield Hostile(f"png with a bomb in {name}", png(header, bomb, idat), "any")
-        yield Hostile(f"png with a bomb in {name} after its pixels", png(header, idat, bomb), "any")
+        yield Hostile(f"png with a bomb in {name}", png(header, bomb, idat), "pixels")
+        yield Hostile(f"png with a bomb in {name} after its pixels", png(header, idat, bomb), "pixels")
     megabyte = png_chunk(b"zTXt", b"bomb\0\0" + zlib.compress(bytes(1_000_000), 9))
-    yield Hostile("png with a thousand small bombs", png(header, megabyte * 1000, idat), "any")
+    yield Hostile("png with a thousand small bombs", png(header, megabyte * 1000, idat), "pixels")
     yield Hostile("png with a bomb for pixels", png(header, png_chunk(b"IDAT", zeros)), "any")
     tall = png(png_header(7000, 7000), png_chunk(b"IDAT", zlib.compress((b"\0" + bytes(21_000)) * 7000, 9)))
     yield Hostile(TALL, tall, "large")
@@ -134,7 +134,7 @@ def metadata() -> Iterator[Hostile]:
         yield Hostile(f"jpeg with broken exif {number}", file, "pixels")
         chunks = [png_chunk(*chunk) for chunk in png_chunks(encode(colours()))]
         yield Hostile(
-            f"png with broken exif {number}", png(chunks[0], png_chunk(b"eXIf", exif_bytes), *chunks[1:-1]), "any"
+            f"png with broken exif {number}", png(chunks[0], png_chunk(b"eXIf", exif_bytes), *chunks[1:-1]), "pixels"
         )
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for name, icc in (("good", profile), ("short", profile[:100]), ("broken", b"\xff" * 3000), ("empty", b"")):
@@ -143,7 +143,7 @@ def metadata() -> Iterator[Hostile]:
                 f"{format.lower()} with a {name} profile", encode(colours(), format, icc_profile=icc), "pixels"
             )
     many = b"".join(jpeg_segment(0xE2, b"MPF\0" + bytes(60_000)) for _ in range(20))
-    yield Hostile("jpeg with twenty empty indices of pictures", jpeg[:2] + many + jpeg[2:], "any")
+    yield Hostile("jpeg with twenty empty indices of pictures", jpeg[:2] + many + jpeg[2:], "pixels")
     yield Hostile("jpeg with broken photoshop data", jpeg[:2] + photoshop() + jpeg[2:], "pixels")
 
 

@@ -1,0 +1,26 @@
+"""What a decoder needs of an image file, and nothing else of it.
+
+Metadata has two costs: a decoder that trips over it refuses a picture that is whole, and a few kilobytes of it can
+keep a decoder busy for minutes (Pillow's readers of segments, chunks and EXIF are loops in Python, some of them
+quadratic). So profiles, texts, thumbnails and EXIF are left out, and only the orientation is read from them, here.
+
+Each format's module takes time in proportion to the file at the speed of C, or a bounded number of steps in Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Essence:
+    """An image file without its metadata.
+
+    orientation: EXIF's, 1 to 8. size: (width, height) in pixels, where a decoder allocates memory as soon as it opens
+    the file. has_end: the file's last part is there; only JPEG is decoded without it.
+    """
+
+    file: bytes = field(repr=False)
+    orientation: int = 1
+    size: tuple[int, int] | None = None
+    has_end: bool = True
