@@ -4,7 +4,7 @@ Limits come before decoding: the number of bytes before a file is opened; what i
 segments and scans, before a decoder sees it; the number of pixels after its header is read and before anything is
 unpacked. The steps are the reference ones, in the reference order, so that probabilities agree with any other correct
 ResNet50: orientation, RGB, resize with Pillow's default filter. The aspect ratio is not kept; the reference does not
-keep it either.
+keep it either. What is transparent is shown on white; the reference shows whatever colour is under it.
 
 Resizing costs as much as decoding does, so images of usual sizes are resized by SIMD code where the package
 cykooz.resizer is installed: the same filter in the same two passes, an eighth of the time, at most one level of
@@ -188,12 +188,23 @@ def _refusing() -> Iterator[None]:
 
 def _rgb(image: Image.Image) -> Image.Image:
     # Pillow's convert would copy every pixel of what is RGB already.
-    if image.mode == "RGB":
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
     # It scales colour of 16 bits to 8, but cuts grey of 16 bits off at 255: all white.
     if image.mode == "I" or image.mode.startswith("I;16"):
         return image.point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
-    return image.convert("RGB")
+    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """An image that has transparency, on white: 8 bytes for each pixel beside its own 4."""
+    if image.mode != "RGBA":
+        image = image.convert("RGBA")
+    if image.getchannel("A").getextrema() == (255, 255):
+        return image.convert("RGB")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image)
+    return white
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:

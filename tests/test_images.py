@@ -29,9 +29,11 @@ def decode(upload: bytes, *, size: tuple[int, int] = SIZE, max_bytes: int = 2**2
 
 
 def reference(upload: bytes, size: tuple[int, int] = SIZE) -> bytes:
-    """Pillow's own convert and resize."""
+    """Pillow's own convert and resize, on white."""
     with Image.open(io.BytesIO(upload)) as image:
-        return image.convert("RGB").resize(size).tobytes()
+        seen = image.convert("RGBA")
+        white = Image.new("RGBA", seen.size, "white")
+        return Image.alpha_composite(white, seen).convert("RGB").resize(size).tobytes()
 
 
 def is_reference(pixels: bytes, wanted: bytes) -> bool:
@@ -70,6 +72,41 @@ def test_a_transparent_palette_gives_the_reference_pixels(format: str, transpare
         pytest.skip("a GIF has one transparent colour")
     upload = encode(colours().convert("P"), format, transparency=transparency)
     assert is_reference(decode(upload), reference(upload))
+
+
+@pytest.mark.parametrize("under", [(0, 0, 0), (255, 0, 255), (255, 255, 255)])
+@pytest.mark.parametrize(("mode", "format"), [("RGBA", "PNG"), ("RGBA", "WEBP"), ("LA", "PNG"), ("P", "PNG")])
+def test_what_is_transparent_is_white_whatever_colour_is_under_it(
+    mode: str, format: str, under: tuple[int, int, int]
+) -> None:
+    image = Image.new("RGBA", (40, 40), (*under, 0))
+    image.paste((200, 200, 200, 255), (0, 20, 40, 40))
+    options = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    pixels = decode(encode(image.convert(mode), format, **options), size=(1, 4))
+    # Resizing blends the rows at the border.
+    assert pixels[:3] == b"\xff\xff\xff"
+    assert max(abs(value - 200) for value in pixels[9:]) <= 3
+
+
+@pytest.mark.parametrize(("mode", "key"), [("RGB", (255, 0, 0)), ("L", 0), ("1", 0)])
+def test_a_colour_that_stands_for_transparent_is_white(mode: str, key: int | tuple[int, int, int]) -> None:
+    upload = encode(Image.new(mode, (8, 8), key), transparency=key)
+    assert decode(upload) == b"\xff" * (SIZE[0] * SIZE[1] * 3)
+
+
+def test_colour_of_16_bits_may_be_transparent() -> None:
+    for colour, samples, transparent in (
+        (6, (9, 9, 9, 0), b""),
+        (4, (9, 0), b""),
+        (2, (9, 8, 7), bytes((0, 9, 0, 8, 0, 7))),
+    ):
+        row = b"\0" + b"".join(struct.pack(">H", value) for value in samples) * 8
+        chunks = [chunk(b"tRNS", transparent)] if transparent else []
+        header = struct.pack(">IIBBBBB", 8, 8, 16, colour, 0, 0, 0)
+        pixels = decode(png(header, *chunks, chunk(b"IDAT", zlib.compress(row * 8))))
+        assert len(pixels) == SIZE[0] * SIZE[1] * 3
+        if not transparent:
+            assert set(pixels) == {255}
 
 
 def test_cmyk_gives_the_reference_pixels() -> None:
