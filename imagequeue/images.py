@@ -175,10 +175,13 @@ def _pixels(
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Whatever Pillow raises, as BadImage. Decoders of hostile bytes raise OSError, SyntaxError, struct.error, …"""
+    """Whatever Pillow raises, as BadImage. Decoders of hostile bytes raise OSError, SyntaxError, struct.error, …
+
+    MemoryError is passed on: a process whose memory is bounded has reached its bound.
+    """
     try:
         yield
-    except ImageQueueError:
+    except (ImageQueueError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise BadImage("The image cannot be decoded: its header is broken.") from error

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from imagequeue.web.decoding.pool import decoders_for
 from imagequeue.web.decoding.tasks import BYTES_PER_PIXEL, SMALL_BYTES
 from tests.support.decoding import MAX_BYTES, MAX_PIXELS, SIZE, Pool, state, turn
 from tests.support.pictures import encode, picture
+from tests.support.segments import png, png_chunk, png_header
 from tests.support.system import eventually
 
 LARGE = SMALL_BYTES // BYTES_PER_PIXEL + 1
@@ -266,3 +268,11 @@ def test_the_processors_are_shared_out_and_one_decoder_is_always_left_to_small_i
     processors: int, processes: int, decoders: int
 ) -> None:
     assert decoders_for(processors, processes) == decoders
+
+
+def test_an_image_that_takes_more_memory_than_a_decoder_has_is_too_large(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool()
+    pool._image["max_pixels"] = 10**10
+    # 65,000 x 65,000 pixels of one bit, compressed a thousand times, would be four gigabytes.
+    with pytest.raises(TooLarge, match="memory"):
+        pool.pixels(png(png_header(65_000, 65_000, depth=1, colour=0), png_chunk(b"IDAT", zlib.compress(bytes(8126)))))
