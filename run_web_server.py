@@ -63,7 +63,7 @@ def build_access(settings: Settings) -> Access:
     if settings.rate_limit:
         limit = RateLimit(settings.rate_limit, redis_url=settings.redis_url, queue_name=settings.image_queue)
     return Access(
-        keys=ApiKeys(settings.api_keys) if settings.api_keys else None,
+        keys=ApiKeys(settings.api_keys, admins=settings.api_admins) if settings.api_keys else None,
         limit=limit,
         trusted_proxies=settings.trusted_proxies,
     )

@@ -81,9 +81,13 @@ class Settings:
     api_keys: tuple[tuple[str, str], ...] = _setting(
         (),
         casts.api_keys,
-        "`name:key` or plain keys, commas between; without one of them 401",
+        "`name:key` or plain keys, commas between; without one of them 401. A client sees the jobs of its own "
+        "name only; a name may have several keys",
         "(none)",
         is_secret=True,
+    )
+    api_admins: tuple[str, ...] = _setting(
+        (), casts.names, "names of API_KEYS whose keys see everybody's jobs, and hosts and process ids", "(none)"
     )
     rate_limit: str = _setting(
         "", casts.rate, "requests of one client, as 100/minute, by its key or address; beyond it 429"
@@ -185,7 +189,10 @@ class Settings:
             except ValueError as error:
                 shown = "the value" if row.metadata["is_secret"] else repr(given[name])
                 raise ConfigurationError(f"{name}: {shown} does not do. Expected: {error}.") from error
-        return cls(**values)
+        settings = cls(**values)
+        if set(settings.api_admins) - {name for name, _ in settings.api_keys}:
+            raise ConfigurationError("API_ADMINS: a name that no key of API_KEYS has.")
+        return settings
 
 
 def given_by_user(environment: Mapping[str, str] | None = None, dotenv: Path = DOTENV) -> dict[str, str]:

@@ -109,7 +109,10 @@ def server_name(value: str) -> str:
 
 
 def api_keys(value: str) -> tuple[tuple[str, str], ...]:
-    """(name, key) pairs; a key without a name gets one made of its digest's first digits."""
+    """(name, key) pairs; a key without a name gets one made of its digest's first digits.
+
+    Several keys may have one name: the old and the new one of the same client.
+    """
     pairs = []
     for entry in value.split(","):
         name, colon, key = (part.strip() for part in entry.strip().partition(":"))
@@ -120,9 +123,16 @@ def api_keys(value: str) -> tuple[tuple[str, str], ...]:
                 "name:key or plain keys, commas between; a name of letters and digits, a key without blanks"
             )
         pairs.append((name, key))
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a name of its own for each key")
+    if len({key for _, key in pairs}) < len(pairs):
+        raise ValueError("each key once")
     return tuple(pairs)
+
+
+def names(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII) for name in names):
+        raise ValueError("names of API keys, commas between")
+    return names
 
 
 def switch(value: str) -> bool:

@@ -10,6 +10,7 @@ from imagequeue.errors import Cancelled, DeadlineExceeded, ImageQueueError, NotF
 from imagequeue.job import Result
 from imagequeue.jobqueue import JobQueue
 
+UNKNOWN = "There is no such job; a result is forgotten after a while."
 State = Literal["waiting", "claimed", "done", "failed"]
 
 
@@ -38,7 +39,7 @@ def look_at(queue: JobQueue, job_id: str) -> JobState:
     if envelope is not None:
         return JobState.of(Result.decode(envelope))
     if state is None:
-        raise NotFound("There is no such job; a result is forgotten after a while.")
+        raise NotFound(UNKNOWN)
     if state == b"waiting" and float(deadline) <= seconds * 1000 + microseconds // 1000:
         # Whatever is past its deadline is dropped when a worker comes upon it; nobody has to wait for that.
         return _give_up(queue, job_id, DeadlineExceeded("The deadline passed while the job waited."))

@@ -71,12 +71,27 @@ def test_the_settings_represent_themselves_without_secrets_and_so_does_the_help(
 
 
 @pytest.mark.parametrize(
-    "value", ["alice:hunter2,alice:hunter2b", "hunter2,hunter2", "a b:hunter2", "hunter2 x", "a:hunter2,"]
+    "value",
+    ["alice:hunter2,alice:hunter2", "alice:hunter2,bob:hunter2", "hunter2,hunter2", "a b:hunter2", "a:hunter2,"],
 )
 def test_keys_that_cannot_work_are_refused_by_the_settings_name_alone(value: str) -> None:
     with pytest.raises(ConfigurationError, match="API_KEYS") as refused:
         Settings.load({"API_KEYS": value}, NOWHERE)
     assert "hunter2" not in str(refused.value)
+
+
+def test_the_old_and_the_new_key_of_a_client_have_one_name() -> None:
+    given = {"API_KEYS": "alice:hunter2, alice:hunter3"}
+    assert Settings.load(given, NOWHERE).api_keys == (("alice", "hunter2"), ("alice", "hunter3"))
+
+
+def test_an_admin_is_the_name_of_a_key() -> None:
+    given = {"API_KEYS": "alice:hunter2,bob:hunter3"}
+    assert Settings.load(given, NOWHERE).api_admins == ()
+    assert Settings.load(given | {"API_ADMINS": "bob, alice"}, NOWHERE).api_admins == ("bob", "alice")
+    for wrong in ("carol", "alice,carol", "alice,", "hunter2"):
+        with pytest.raises(ConfigurationError, match="API_ADMINS"):
+            Settings.load(given | {"API_ADMINS": wrong}, NOWHERE)
 
 
 def test_a_key_without_a_name_is_known_by_the_head_of_its_digest() -> None:

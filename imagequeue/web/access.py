@@ -42,7 +42,8 @@ class Access:
         return self._keys.client_of(request) if self._keys else ""
 
     def check(self) -> None:
-        """Raises Unauthorized or TooMany; leaves the client's name, or its address, in `g.client`.
+        """Raises Unauthorized or TooMany; leaves the client's name, or its address, in `g.client`, its jobs' owner in
+        `g.owner`.
 
         `g.headers`, where it is set, belongs on the answer, whoever writes it.
         """
@@ -52,7 +53,8 @@ class Access:
         g.client = address
         if self._keys:
             try:
-                g.client = self._keys.client_of(request)
+                g.owner = self._keys.owner_of(request)
+                g.client = g.owner.name
             except Unauthorized as error:
                 g.headers = {"WWW-Authenticate": error.challenge}
                 raise

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from imagequeue.errors import ServerBusy, Unavailable
 from imagequeue.jobqueue import Backlog
+from imagequeue.web.owner import EVERYBODY
 
 # A refusal by Redis stands for this long without asking again: a thousand clients that come at once to a full queue
 # are told so at once, and a queue that drains in the meantime is idle for a moment at most.
@@ -114,6 +115,8 @@ class Visit:
         self.on_decoded: Callable[[], object] = lambda: None
         # Its connection, where the server gives one away.
         self.client: socket.socket | None = None
+        # Of the jobs that it sends.
+        self.owner = EVERYBODY
         self._door = door
         self._bytes = body_bytes
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imagequeue.errors import ImageQueueError
 from imagequeue.job import Result
 from imagequeue.web.cache import Lead
+from imagequeue.web.owner import EVERYBODY, Owner
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Answer:
     entered: float = 0.0
     woken_at: float = 0.0
     came_by: str = ""
+    owner: Owner = EVERYBODY
     # Of an image that others, with equal ones, wait for.
     lead: Lead | None = None
 

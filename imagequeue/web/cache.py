@@ -1,5 +1,7 @@
 """Equal images computed once: answers by the uploaded bytes, and one computation for all who ask meanwhile.
 
+Each owner has entries of its own: a hit hands out a job's id, and its speed shows that the image was sent before.
+
 Of one web process, and off unless RESULT_CACHE_SECONDS is set: somebody who changes the model wants new answers. A hit
 costs a hash of the upload; nothing is decoded and Redis hears nothing of it.
 """
@@ -18,6 +20,8 @@ from imagequeue.job import Result
 
 # 500 bytes each, as a rule.
 MOST_ENTRIES = 4096
+# An owner's name, the digest of an upload, how many predictions are wanted.
+Key = tuple[str, bytes, int]
 # What of a worker's account is about the answer, not about the way to it.
 _LASTING = ("model", "weights")
 
@@ -74,12 +78,12 @@ class ResultCache:
         """seconds: how long an answer counts."""
         self._seconds = seconds
         self._clock = clock
-        self._entries: OrderedDict[tuple[bytes, int], Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def enter(self, upload: bytes, top: int) -> tuple[Entry, Lead | None]:
-        """The entry of an upload, and the lead if the caller is the one to compute it."""
-        key = (hashlib.blake2b(upload, digest_size=16).digest(), top)
+    def enter(self, upload: bytes, top: int, owner: str = "") -> tuple[Entry, Lead | None]:
+        """The entry of an upload, and the lead if the caller is the one to compute it. owner: the owner's name."""
+        key = (owner, hashlib.blake2b(upload, digest_size=16).digest(), top)
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.expires_at > self._clock():
@@ -91,9 +95,7 @@ class ResultCache:
                 self._entries.popitem(last=False)
         return entry, Lead(self, key, entry)
 
-    def settle(
-        self, key: tuple[bytes, int], entry: Entry, result: Result | None, error: ImageQueueError | None
-    ) -> None:
+    def settle(self, key: Key, entry: Entry, result: Result | None, error: ImageQueueError | None) -> None:
         with self._lock:
             if not entry.settle(result if error is None else None, error):
                 return
@@ -107,7 +109,7 @@ class ResultCache:
 class Lead:
     """The duty of the one who computes: `settle`, whatever comes."""
 
-    def __init__(self, cache: ResultCache, key: tuple[bytes, int], entry: Entry) -> None:
+    def __init__(self, cache: ResultCache, key: Key, entry: Entry) -> None:
         self._cache = cache
         self._key = key
         self._entry = entry

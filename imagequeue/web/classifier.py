@@ -162,7 +162,8 @@ class Classifier:
             waits = []
             uploads.reverse()
             while uploads:
-                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, turn, registered))
+                answer = Answer(id="", owner=visit.owner)
+                waits.append(self._send_unless_known(uploads.pop(), top, log_fields, turn, registered, answer))
             # A follower's upload is still needed, and counts.
             visit.on_decoded() if any(isinstance(t, Follower) for _, t in waits) else visit.decoded()
             tickets = [t for answer, t in waits if isinstance(t, Ticket) and answer.error is None]
@@ -182,7 +183,8 @@ class Classifier:
         answers, turn = [], Turn(visit.came + self.timeout, visit.client)
         uploads.reverse()
         while uploads:
-            answers.append(self._send(uploads.pop(), top, log_fields, turn, None)[0])
+            answer = Answer(id="", owner=visit.owner)
+            answers.append(self._send(uploads.pop(), top, log_fields, turn, None, answer)[0])
         visit.decoded()
         return [self._close(answer, visit) for answer in answers]
 
@@ -193,13 +195,12 @@ class Classifier:
         log_fields: Mapping[str, Any],
         turn: Turn,
         registered: ExitStack,
-        answer: Answer | None = None,
+        answer: Answer,
     ) -> tuple[Answer, Ticket | Follower | None]:
         """As `_send`; but an image whose answer is known, or on its way, is only waited for."""
         if self._cache is None:
-            return self._send(upload, top, log_fields, turn, registered)
-        entry, lead = self._cache.enter(upload, top)
-        answer = answer or Answer(id="")
+            return self._send(upload, top, log_fields, turn, registered, answer)
+        entry, lead = self._cache.enter(upload, top, answer.owner.name)
         answer.lead = lead
         if lead is None:
             return answer, Follower(entry, upload)
@@ -214,14 +215,14 @@ class Classifier:
         log_fields: Mapping[str, Any],
         turn: Turn,
         registered: ExitStack | None,
-        answer: Answer | None = None,
+        answer: Answer,
     ) -> tuple[Answer, Ticket | None]:
         """Decode and enqueue one image; the ticket to wait with, or an answer that is an error already.
 
         turn: how long, and for whom, it waits for a decoder and for Redis.
         registered: where the waiting ends; None if nobody waits.
         """
-        answer, ticket = answer or Answer(id=""), None
+        ticket = None
         try:
             job = self._decode(upload, top, answer, turn)
             if registered is None:
@@ -243,7 +244,7 @@ class Classifier:
         started = time.perf_counter()
         pixels = self.decoders.decode(upload, turn)
         answer.decode_ms = (time.perf_counter() - started) * 1000
-        job = Job(pixels=pixels, reply_to=self.web_id, top=top)
+        job = Job(pixels=pixels, reply_to=self.web_id, top=top, id=answer.owner.new_id())
         answer.id = job.id
         return job
 

@@ -16,6 +16,7 @@ from imagequeue.web.answer import Answer
 from imagequeue.web.bodies import read_body
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.decoding.documents import Document
+from imagequeue.web.owner import EVERYBODY, Owner
 from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.uploads import json_limit
 
@@ -32,6 +33,7 @@ def admit() -> Visit:
     if isinstance(connection, PacedSocket) and connection.refusal is not None:
         raise type(connection.refusal)(connection.refusal.message, connection.refusal.retry_after)
     visit = classifier().admit(request.content_length)
+    visit.owner = owner()
     if isinstance(connection, PacedSocket):
         visit.came = connection.came or visit.came
         visit.on_decoded = connection.settle
@@ -47,6 +49,12 @@ def document(visit: Visit, format: str, header_length: str | None = None) -> Doc
     serving = classifier()
     body = read_body(request, json_limit(serving.max_upload_bytes))
     return body.document(serving.reader(visit), format, header_length)
+
+
+def owner() -> Owner:
+    """The owner of the jobs that this request sends, and of those that it may see."""
+    found: Owner = g.get("owner", EVERYBODY)
+    return found
 
 
 def request_fields() -> dict[str, Any]:

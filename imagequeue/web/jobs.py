@@ -25,13 +25,13 @@ blueprint = Blueprint("jobs", __name__)
 @blueprint.get("/jobs/<job_id>")
 def show(job_id: str) -> Response:
     """Whether the job is waiting, claimed, done or failed; with its result once there is one."""
-    return _answer(jobstate.look_at(exchange.classifier().queue, checked(job_id)))
+    return _answer(jobstate.look_at(exchange.classifier().queue, _owned(job_id)))
 
 
 @blueprint.delete("/jobs/<job_id>")
 def cancel(job_id: str) -> Response:
     """Cancel the job, and say how it stands now: one that has its result already keeps it."""
-    state = jobstate.cancel(exchange.classifier().queue, checked(job_id))
+    state = jobstate.cancel(exchange.classifier().queue, _owned(job_id))
     log("cancelled", job=job_id, state=state.state, **exchange.request_fields())
     return _answer(state)
 
@@ -40,6 +40,13 @@ def checked(job_id: str) -> str:
     """`job_id` itself. Raises NotFound for what was never one."""
     if not _ID.fullmatch(job_id):
         raise NotFound(f"A job's id is {ID_LENGTH} hexadecimal digits.")
+    return job_id
+
+
+def _owned(job_id: str) -> str:
+    """`job_id` itself. Raises NotFound for a job of somebody else, as for one that does not exist, and as fast."""
+    if not exchange.owner().owns(checked(job_id)):
+        raise NotFound(jobstate.UNKNOWN)
     return job_id
 
 

@@ -9,20 +9,47 @@ from collections.abc import Sequence
 from werkzeug.sansio.request import Request
 
 from imagequeue.errors import Unauthorized
+from imagequeue.web.owner import Owner, tag_secret
 
 # RFC 6750, section 3: a request without a key is told the scheme alone, one with a wrong key why it failed.
 WRONG_KEY = 'Bearer realm="imagequeue", error="invalid_token"'
 
 
+class WrongKey(Unauthorized):
+    """A key was sent, and it is not one of the good ones."""
+
+    def __init__(self) -> None:
+        super().__init__("This API key is not known here.", challenge=WRONG_KEY)
+
+
 class ApiKeys:
     """The keys that are good, kept as digests: neither a traceback nor a dump of this object shows one."""
 
-    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
-        """keys: (name, key) pairs; the name stands in log lines, the key nowhere."""
+    def __init__(self, keys: Sequence[tuple[str, str]], *, admins: Sequence[str] = ()) -> None:
+        """keys: (name, key) pairs; the name stands in log lines, the key nowhere. Keys of one name are one owner.
+
+        admins: the names whose keys see every job.
+        """
         self._digests = [(name, _digest(key)) for name, key in keys]
+        self._admins = frozenset(admins)
+        # By the digest of the request's key; each is made at its first use, for it takes a moment.
+        self._owners: dict[bytes, Owner] = {}
 
     def client_of(self, request: Request) -> str:
         """The name of the key that the request carries. Raises Unauthorized, without a word about the key."""
+        return self._known(request)[0]
+
+    def owner_of(self, request: Request) -> Owner:
+        """The owner of the jobs that the request sends, and of those that it may see. Raises Unauthorized."""
+        name, digest = self._known(request)
+        owner = self._owners.get(digest)
+        if owner is None:
+            others = [known for other, known in self._digests if other == name and known != digest]
+            tag_secrets = tuple(tag_secret(known) for known in (digest, *others))
+            owner = self._owners[digest] = Owner(name, tag_secrets, sees_all=name in self._admins)
+        return owner
+
+    def _known(self, request: Request) -> tuple[str, bytes]:
         given = _given(request)
         if not given:
             raise Unauthorized("An API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
@@ -33,8 +60,8 @@ class ApiKeys:
             if hmac.compare_digest(digest, known):
                 found = name
         if not found:
-            raise Unauthorized("This API key is not known here.", challenge=WRONG_KEY)
-        return found
+            raise WrongKey
+        return found, digest
 
 
 def _given(request: Request) -> str:

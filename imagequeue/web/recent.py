@@ -14,6 +14,7 @@ from typing import Any
 
 from imagequeue.events import warn
 from imagequeue.web.answer import Answer
+from imagequeue.web.owner import EVERYBODY, MARK_BYTES, Owner
 from imagequeue.web.processes import is_alive
 from imagequeue.web.ring import Ring, records
 
@@ -22,9 +23,10 @@ MOST = 4096
 WINDOW_SECONDS = 60.0
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 STAGES = ("decode", "enqueue", "queue", "inference", "wake", "total")
-# When (Unix seconds), status, the stages (ms); then id and label (the best one, or the error's code), cut off.
+# When (Unix seconds), status, the stages (ms); then the owner's mark, id and label (the best one, or the error's code),
+# cut off.
 _HEAD = struct.Struct(f"<dH{len(STAGES)}f")
-_TEXTS = struct.Struct("<32s40s")
+_TEXTS = struct.Struct(f"<{MARK_BYTES}s32s40s")
 
 
 class Recent:
@@ -77,9 +79,11 @@ class Answers:
         self._found = found
         self._now = now
 
-    def latest(self, count: int) -> list[dict[str, Any]]:
-        """The latest answers first."""
-        return [_described(record) for record in heapq.nlargest(count, self._found, key=_at)]
+    def latest(self, count: int, owner: Owner = EVERYBODY) -> list[dict[str, Any]]:
+        """The latest answers first, of those that `owner` may see."""
+        mark, is_all = owner.mark, owner.sees_all
+        seen = [record for record in self._found if is_all or record[_HEAD.size :].startswith(mark)]
+        return [_described(record) for record in heapq.nlargest(count, seen, key=_at)]
 
     def latency(self) -> dict[str, Any]:
         """Percentiles of the last minute's good answers, ms by stage, and how many they were."""
@@ -112,7 +116,7 @@ def _encoded(answer: Answer, at: float) -> bytes:
         label = answer.result.predictions[0].label if answer.result and answer.result.predictions else ""
     stages = answer.stages()
     head = _HEAD.pack(at, answer.status, *(stages[stage] for stage in STAGES))
-    return head + _TEXTS.pack(answer.id.encode(), label.encode())
+    return head + _TEXTS.pack(answer.owner.mark, answer.id.encode(), label.encode())
 
 
 def _at(record: bytes) -> float:
@@ -122,7 +126,7 @@ def _at(record: bytes) -> float:
 
 def _described(record: bytes) -> dict[str, Any]:
     at, status, *stages = _HEAD.unpack_from(record)
-    texts = _TEXTS.unpack_from(record, _HEAD.size)
+    _, *texts = _TEXTS.unpack_from(record, _HEAD.size)
     job_id, label = (text.rstrip(b"\0").decode("utf-8", "ignore") for text in texts)
     return {
         "id": job_id,

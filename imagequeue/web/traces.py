@@ -16,6 +16,7 @@ from imagequeue.web import exchange
 from imagequeue.web.answer import Answer
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.jobs import checked
+from imagequeue.web.owner import without_host
 
 # The picture's own units.
 WIDTH = 1000
@@ -38,14 +39,25 @@ blueprint = Blueprint("traces", __name__)
 def show(job_id: str) -> Response:
     """The steps of a job's way, when each was reached, and who took it."""
     is_kept = "traces" in current_app.extensions
-    trace = find(exchange.classifier().queue, checked(job_id)) if is_kept else None
+    # Somebody else's job is answered as one that does not exist, and as fast: its id alone decides.
+    is_readable = exchange.owner().owns(checked(job_id)) and is_kept
+    trace = find(exchange.classifier().queue, job_id) if is_readable else None
     if trace is None:
         why = "it was never accepted, is not answered yet, or was answered too long ago" if is_kept else "TRACES is off"
         raise NotFound(f"There is no trace of this job: {why}.")
     account = trace.described()
+    if not exchange.owner().sees_all:
+        _hide_hosts(account)
     response = _page(account) if _is_for_people() else jsonify({"success": True, **account})
     response.headers.add("Vary", "Accept")
     return response
+
+
+def _hide_hosts(account: dict[str, Any]) -> None:
+    account["web"] = without_host(account["web"])
+    for step in account["steps"]:
+        if step.get("worker"):
+            step["worker"] = without_host(step["worker"])
 
 
 @blueprint.after_request

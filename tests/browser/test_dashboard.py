@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 
+import requests
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Visitor
@@ -14,6 +15,7 @@ from tests.support.pictures import picture
 from tests.support.system import System, eventually
 
 Visit = Callable[..., Visitor]
+PNG = {"Content-Type": "image/png"}
 
 
 # Three points or more of a line: the first look after a reload would draw one.
@@ -125,3 +127,26 @@ def test_a_worker_that_stands_still_is_seen_to_lose_its_lease(visit: Visit, syst
     stopped.signal(signal.SIGCONT)
     stopped.stop()
     system.workers.remove(stopped)
+
+
+def test_an_ordinary_key_sees_its_own_answers_and_an_admin_everybodys_and_where_workers_run(
+    visit: Visit, system: System
+) -> None:
+    keys = {"ann": "sesame-of-ann", "root": "sesame-of-root"}
+    guarded = system.web(API_KEYS=",".join(f"{name}:{key}" for name, key in keys.items()), API_ADMINS="root")
+    url = system.urls[-1]
+    for key in keys.values():
+        sent = requests.post(f"{url}/predict", data=picture(80), headers={"X-API-Key": key} | PNG, timeout=60)
+        assert sent.status_code == 200
+    for name, rows in (("ann", 1), ("root", 2)):
+        visitor = visit()
+        visitor.expected = {401}
+        page = visitor.open("/dashboard", url)
+        page.get_by_label("This server asks for an API key.").fill(keys[name])
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#state")).to_have_text("Live, 1 worker")
+        expect(page.locator("#requests a")).to_have_count(rows)
+        expect(page.locator(".worker-head")).to_contain_text("pid" if name == "root" else "Worker")
+        # It would go on looking.
+        page.close()
+    guarded.stop()

@@ -47,6 +47,16 @@ def test_other_bytes_and_another_top_are_other_questions() -> None:
     assert all(cache.enter(upload, top)[1] for upload, top in ((b"a", 5), (b"b", 5), (b"a", 3)))
 
 
+def test_each_owner_has_entries_of_its_own() -> None:
+    cache = ResultCache(60)
+    assert [cache.enter(b"a", 5, owner)[1] is None for owner in ("ann", "bob", "ann", "bob")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
 def test_an_answer_counts_for_so_long_and_no_longer() -> None:
     now = [100.0]
     cache = ResultCache(10, clock=lambda: now[0])
@@ -166,8 +176,8 @@ def test_when_the_first_meets_its_deadline_one_of_the_others_computes_it_for_all
     image, first, others, followers = picture(1), [], [], []
     enter, wait = ResultCache.enter, Waiter.wait
 
-    def enter_and_tell(cache: ResultCache, upload: bytes, top: int) -> tuple[Entry, Lead | None]:
-        entry, lead = enter(cache, upload, top)
+    def enter_and_tell(cache: ResultCache, upload: bytes, top: int, owner: str) -> tuple[Entry, Lead | None]:
+        entry, lead = enter(cache, upload, top, owner)
         if lead is None:
             followers.append(entry)
         return entry, lead

@@ -77,7 +77,9 @@ export function showWorkers(list, workers, before, now) {
     ...workers.map((worker) => {
       const card = make("li", worker.is_live ? "worker" : "worker gone");
       const head = make("div", "worker-head");
-      head.append(make("strong", "", worker.host), make("span", "mono", `pid ${worker.pid}`));
+      // Where it runs is shown to admins alone.
+      const place = worker.host ? [worker.host, `pid ${worker.pid}`] : ["Worker", worker.id];
+      head.append(make("strong", "", place[0]), make("span", "mono", place[1]));
       const chips = make("div", "chips");
       for (const fact of new Set([worker.model, worker.runtime])) chips.append(make("span", "chip", fact));
       if (worker.weights === "random") chips.append(make("span", "chip bad", "random weights"));
