@@ -31,7 +31,7 @@ from imagequeue.web import (
 )
 from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
-from imagequeue.web.cors import allow_origins
+from imagequeue.web.cors import allow_origins, fields_without_origin
 from imagequeue.web.errorbody import error_document
 from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.rebuff import Rebuffs
@@ -72,7 +72,7 @@ def create_app(
     app.extensions["samples"] = samples.Samples(samples_directory)
     for module in (predict, jobs, traces, tfserving, v2, health, stats, metrics, openapi, pages, samples):
         app.register_blueprint(module.blueprint)
-    app.extensions["rebuffs"] = Rebuffs(app, access, meters, is_shared=bool(cors_origins))
+    app.extensions["rebuffs"] = Rebuffs(app, access, meters, shared_fields=fields_without_origin(cors_origins))
     app.before_request(_begin)
     allow_origins(app, cors_origins)
     if access is not None:

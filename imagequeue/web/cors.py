@@ -24,8 +24,35 @@ def allow_origins(app: Flask, origins: Sequence[str]) -> None:
     """origins: as `https://example.org`, or `*` for every one. Call it before other before_request functions."""
     if not origins:
         return
+    is_everybody = "*" in origins
     app.before_request(_answer_preflight)
-    CORS(app, origins=list(origins), expose_headers=list(EXPOSED), max_age=PREFLIGHT_SECONDS)
+    CORS(
+        app,
+        origins=list(origins),
+        expose_headers=list(EXPOSED),
+        max_age=PREFLIGHT_SECONDS,
+        # To everybody the same `*`; by default it would be the origin that asked, where one is named.
+        send_wildcard=is_everybody,
+        # By default a request without an Origin is told all that are allowed, in a header each, which no browser reads.
+        always_send=is_everybody,
+        # It would leave Vary out where a single origin is allowed, or another one asks.
+        vary_header=False,
+    )
+    if not is_everybody:
+        app.after_request(_name_origin)
+
+
+def fields_without_origin(origins: Sequence[str]) -> dict[str, str]:
+    """The fields that the answer to a request without an Origin has, where these may call."""
+    if "*" in origins:
+        return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(sorted(EXPOSED))}
+    return {"Vary": "Origin"} if origins else {}
+
+
+def _name_origin(response: Response) -> Response:
+    """A cache must not give one origin's answer to another, nor that of a request without an Origin."""
+    response.headers.add("Vary", "Origin")
+    return response
 
 
 def _answer_preflight() -> Response | None:

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -79,12 +80,15 @@ def _answer(status: str, fields: str, document: dict[str, Any]) -> bytes:
 class Rebuffs:
     """The rebuffs of one process, and the account of them."""
 
-    def __init__(self, app: Flask, access: Access | None, meters: WebMetrics, *, is_shared: bool) -> None:
-        """Of an app whose routes are complete. is_shared: pages of other origins may call, see cors."""
+    def __init__(
+        self, app: Flask, access: Access | None, meters: WebMetrics, *, shared_fields: Mapping[str, str]
+    ) -> None:
+        """Of an app whose routes are complete. shared_fields: where pages of other origins may call, see cors."""
         self._routes = app.url_map.bind("")
         self._access = access
         self._meters = meters
-        self._is_shared = is_shared
+        self._is_shared = bool(shared_fields)
+        self._shared_fields = "".join(f"{name}: {value}\r\n" for name, value in shared_fields.items())
         self._unaccounted: deque[_Entry] = deque()
 
     def rebuff(self, received: bytes, refusal: Unavailable, came: float) -> Rebuff | None:
@@ -113,7 +117,7 @@ class Rebuffs:
         answer = _answer(
             "503 Service Unavailable",
             f"Retry-After: {refusal.retry_after}\r\nX-Request-ID: {request_id}\r\ntraceparent: {trace.header}\r\n"
-            f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n",
+            f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n{self._shared_fields}",
             document,
         )
         return Rebuff(answer, request.content_length == len(body))

@@ -39,9 +39,10 @@ def parsed(answer: bytes) -> tuple[str, Message, bytes]:
     return line.decode(), BytesParser().parsebytes(fields + b"\r\n\r\n"), body
 
 
+@pytest.mark.parametrize("origins", [[], ["*"], ["https://photos.example"]], ids=["alone", "all", "one"])
 @pytest.mark.parametrize("path", PATHS)
-def test_it_is_the_applications_own_answer(path: str, make_service: MakeService) -> None:
-    service = make_service()
+def test_it_is_the_applications_own_answer(path: str, origins: list[str], make_service: MakeService) -> None:
+    service = make_service(cors_origins=origins)
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     found = rebuff(service, request(path, "X-Request-ID: r-1", f"traceparent: {trace}"))
     assert found is not None
