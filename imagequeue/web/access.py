@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flask import Flask, g, request
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.sansio.request import Request
 
 from imagequeue.errors import TooMany, Unauthorized
 from imagequeue.events import log
+from imagequeue.web.forwarded import Forwarded, address_of, client_at
 from imagequeue.web.keys import ApiKeys
 from imagequeue.web.ratelimit import RateLimit
 
@@ -31,9 +31,7 @@ class Access:
     def guard(self, app: Flask) -> None:
         """Have `app` ask here before each of its requests."""
         if self._trusted_proxies:
-            app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-                app.wsgi_app, x_for=self._trusted_proxies, x_proto=self._trusted_proxies, x_host=0
-            )
+            app.wsgi_app = Forwarded(app.wsgi_app, self._trusted_proxies)  # type: ignore[method-assign]
         if self._keys or self._limit:
             app.before_request(self.check)
 
@@ -49,7 +47,7 @@ class Access:
         """
         if request.path in OPEN_PATHS or request.path.startswith(OPEN_PREFIXES):
             return
-        address = request.remote_addr or "unknown"
+        address = address_of(request.remote_addr or "")
         g.client = address
         if self._keys:
             try:
@@ -61,7 +59,7 @@ class Access:
         log("admitted", request=g.request_id, client=g.client)
         # What computes is counted; asking how a job is doing is not.
         if self._limit and request.method == "POST":
-            self._count(self._limit, f"key:{g.client}" if self._keys else f"address:{address}")
+            self._count(self._limit, f"key:{g.client}" if self._keys else f"address:{client_at(address)}")
 
     def _count(self, limit: RateLimit, client: str) -> None:
         allowance = limit.count(client)

@@ -97,6 +97,47 @@ def test_each_address_has_a_share_of_its_own_as_the_trusted_proxy_names_it(limit
     assert post(service, X_Forwarded_For="203.0.113.9, 198.51.100.1").status_code == 429
 
 
+@pytest.mark.parametrize("quote", ['"', '"{}', '"\\', 'a"b{}'])
+def test_nobody_escapes_his_share_by_a_quote_before_the_trusted_proxys_entry(
+    limited: Callable[..., Service], quote: str
+) -> None:
+    service = limited("1/hour", trusted_proxies=1)
+    forwarded = [f"{quote.format(n)}, 198.51.100.1" for n in range(3)]
+    assert [post(service, X_Forwarded_For=header).status_code for header in forwarded] == [200, 429, 429]
+    # Nor is anybody else counted for it, the proxy least of all.
+    assert post(service, X_Forwarded_For="198.51.100.2").status_code == 200
+    assert post(service).status_code == 200
+
+
+def test_what_names_nobody_is_one_client_and_never_an_error(
+    limited: Callable[..., Service], client: redis.Redis
+) -> None:
+    service = limited("3/hour", trusted_proxies=1)
+    garbage = ["unknown", '"x', "x" * 10_000, "_a1", "b\xe4\xff", "1.2.3.4.5:80", "[::g]:1"]
+    answers = [post(service, X_Forwarded_For=each, X_Forwarded_Proto=each) for each in garbage]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 4
+    assert len(client.keys("image_queue:limits*")) == 1
+    # A port makes no client of its own.
+    ported = [post(service, X_Forwarded_For=f"198.51.100.7:{n}").status_code for n in range(4000, 4004)]
+    assert ported == [200] * 3 + [429]
+
+
+def test_addresses_of_one_ipv6_network_share_and_mapped_ones_are_ipv4(limited: Callable[..., Service]) -> None:
+    service = limited("2/hour", trusted_proxies=1)
+
+    def statuses(*addresses: str) -> list[int]:
+        return [post(service, X_Forwarded_For=address).status_code for address in addresses]
+
+    assert statuses("2001:db8:1:2::1", "2001:db8:1:2::2", "[2001:db8:1:2:ffff::3]:80") == [200, 200, 429]
+    assert statuses("2001:db8:1:3::1") == [200]
+    assert statuses("198.51.100.1", "::ffff:198.51.100.1", "::ffff:c633:6401", "::ffff:198.51.100.2") == [
+        200,
+        200,
+        429,
+        200,
+    ]
+
+
 def test_without_a_trusted_proxy_nobody_escapes_his_share_by_a_header(limited: Callable[..., Service]) -> None:
     service = limited("1/hour")
     assert [post(service, X_Forwarded_For=f"198.51.100.{n}").status_code for n in range(2)] == [200, 429]
