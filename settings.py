@@ -90,7 +90,9 @@ class Settings:
         (), casts.names, "names of API_KEYS whose keys see everybody's jobs, and hosts and process ids", "(none)"
     )
     rate_limit: str = _setting(
-        "", casts.rate, "requests of one client, as 100/minute, by its key or address; beyond it 429"
+        "",
+        casts.rate,
+        "images of one client, as 100/minute, by its key's name or its address (of IPv6 the /64); beyond it 429",
     )
     trusted_proxies: int = _setting(0, casts.count(0), "proxies in front that add to X-Forwarded-For")
     imagequeue_api_key: str = _setting("", casts.text, "the key that the two clients send", is_secret=True)

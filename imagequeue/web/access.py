@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, g, request
 from werkzeug.sansio.request import Request
 
-from imagequeue.errors import TooMany, Unauthorized
+from imagequeue.errors import TooLarge, TooMany, Unauthorized
 from imagequeue.events import log
 from imagequeue.web.forwarded import Forwarded, address_of, client_at
 from imagequeue.web.keys import ApiKeys
@@ -59,13 +59,25 @@ class Access:
         log("admitted", request=g.request_id, client=g.client)
         # What computes is counted; asking how a job is doing is not.
         if self._limit and request.method == "POST":
-            self._count(self._limit, f"key:{g.client}" if self._keys else f"address:{client_at(address)}")
+            g.share = f"key:{g.client}" if self._keys else f"address:{client_at(address)}"
+            # The first image before the body is read; `charge` counts the others.
+            self._count(self._limit, 1, again=1)
 
-    def _count(self, limit: RateLimit, client: str) -> None:
-        allowance = limit.count(client)
-        if allowance is None:
+    def charge(self, images: int) -> None:
+        """Count the images of a request, now that it is known how many. Raises TooMany, TooLarge."""
+        if self._limit is None:
             return
-        g.headers = allowance.headers()
-        if not allowance.is_allowed:
+        if images > self._limit.most:
+            raise TooLarge(
+                f"This request has {images} images, and RATE_LIMIT allows {self._limit.most} in "
+                f"{self._limit.seconds} s: split it."
+            )
+        if images > 1:
+            self._count(self._limit, images - 1, again=images)
+
+    def _count(self, limit: RateLimit, images: int, *, again: int) -> None:
+        allowance = limit.count(g.share, images, again=again)
+        g.headers = allowance.headers() if allowance is not None else {}
+        if allowance is not None and not allowance.is_allowed:
             g.headers["Retry-After"] = str(allowance.seconds)
-            raise TooMany(f"More than {allowance.limit} requests in {allowance.window} s; wait {allowance.seconds} s.")
+            raise TooMany(f"More than {allowance.limit} images in {allowance.window} s; wait {allowance.seconds} s.")

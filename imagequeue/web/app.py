@@ -73,6 +73,7 @@ def create_app(
     for module in (predict, jobs, traces, tfserving, v2, health, stats, metrics, openapi, pages, samples):
         app.register_blueprint(module.blueprint)
     app.extensions["rebuffs"] = Rebuffs(app, access, meters, shared_fields=fields_without_origin(cors_origins))
+    app.extensions["access"] = access
     app.before_request(_begin)
     allow_origins(app, cors_origins)
     if access is not None:

@@ -11,6 +11,7 @@ from flask import current_app, g, request
 from imagequeue.errors import BadImage, BadRequest
 from imagequeue.events import log
 from imagequeue.job import Result
+from imagequeue.web.access import Access
 from imagequeue.web.admission import Visit
 from imagequeue.web.answer import Answer
 from imagequeue.web.bodies import read_body
@@ -108,7 +109,11 @@ def elapsed_ms() -> float:
 
 
 def _received(uploads: Sequence[bytes]) -> None:
+    """Before anything is decoded. Raises TooMany, TooLarge."""
     log("received", **request_fields(), images=len(uploads), bytes=sum(map(len, uploads)))
+    access: Access | None = current_app.extensions["access"]
+    if access is not None:
+        access.charge(len(uploads))
 
 
 def _outcome(answer: Answer) -> dict[str, Any]:

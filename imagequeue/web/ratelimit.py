@@ -1,4 +1,4 @@
-"""How much one client may ask for: counted in Redis, so that it holds over all web servers together.
+"""How many images one client may send: counted in Redis, so that it holds over all web servers together.
 
 A sliding window of two counters for each client, by the package `limits`; both keys have a time to live, and Redis's
 clock alone moves the window. The count fails open: a Redis that is away refuses the job itself a moment later, and a
@@ -28,7 +28,10 @@ PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Allowance:
-    """What is left of a client's share: whether this request is within it, requests left, seconds until more."""
+    """What is left of a client's share: whether these images are within it, images left, seconds until more.
+
+    Where they are not, seconds until as many are.
+    """
 
     is_allowed: bool
     limit: int
@@ -47,11 +50,13 @@ class Allowance:
 
 
 class RateLimit:
-    """So many requests in so long, for each client apart. Safe in threads and, before its first use, over forks."""
+    """So many images in so long, for each client apart. Safe in threads and, before its first use, over forks."""
 
     def __init__(self, rate: str, *, redis_url: str, queue_name: str) -> None:
         """rate: as `100/minute`. Opens at most CONNECTIONS connections, and none yet."""
         self._rate = parse(rate)
+        self.most = self._rate.amount
+        self.seconds = self._rate.get_expiry()
         client = connect(redis_url, name="web:limits", size=CONNECTIONS, answer_seconds=ANSWER_SECONDS, repeats=0)
         storage = RedisStorage(
             # The address is not used: the pool has it, with every option pinned.
@@ -60,19 +65,33 @@ class RateLimit:
             key_prefix=f"{queue_name}:limits",
             wrap_exceptions=True,
         )
+        self._storage = storage
         self._window = SlidingWindowCounterRateLimiter(storage)
         self._paused_until = 0.0
 
-    def count(self, client: str) -> Allowance | None:
-        """Count one request of `client`; None while there is no Redis to count in."""
+    def count(self, client: str, images: int = 1, *, again: int = 0) -> Allowance | None:
+        """Count images of `client`, all or none of them; None while there is no Redis to count in.
+
+        images: `most` at most. again: how many will be sent if these are refused, where that is another number.
+        """
         if time.monotonic() < self._paused_until:
             return None
         try:
-            is_allowed = self._window.hit(self._rate, client)
+            is_allowed = self._window.hit(self._rate, client, cost=images)
             stats = self._window.get_window_stats(self._rate, client)
+            seconds = stats.reset_time - time.time() if is_allowed else self._seconds_until(client, again or images)
         except StorageError as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             warn("rate_not_limited", reason=type(error.storage_error).__name__)
             return None
-        seconds = max(1, math.ceil(stats.reset_time - time.time()))
-        return Allowance(is_allowed, self._rate.amount, self._rate.get_expiry(), max(0, stats.remaining), seconds)
+        return Allowance(is_allowed, self.most, self.seconds, max(0, stats.remaining), max(1, math.ceil(seconds)))
+
+    def _seconds_until(self, client: str, images: int) -> float:
+        """When so many more will be within the limit, if nothing else is counted meanwhile."""
+        before, before_left, now, now_left = self._storage.get_sliding_window(self._rate.key_for(client), self.seconds)
+        # They are, while what counts is less than this.
+        bound = self.most - images + 1
+        # The window before counts less and less, until the present one ends and takes its place; each is kept for two.
+        if now < bound:
+            return before_left - (bound - now) * self.seconds / max(1, before)
+        return now_left - self.seconds + (now - bound) * self.seconds / now

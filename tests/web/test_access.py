@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import copy
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +84,78 @@ def test_beyond_the_limit_it_is_429_with_the_seconds_to_wait(limited: Callable[.
     assert third.headers["Retry-After"] == third.headers["RateLimit-Reset"]
     assert third.json["error"]["code"] == "too_many_requests"
     assert service.client.get("/readyz").status_code == 200
+
+
+def form(*numbers: int) -> dict[str, Any]:
+    return {"data": {"image": [(io.BytesIO(picture(number)), "a.png") for number in numbers]}}
+
+
+def as_json(field: str, each: Callable[[str], Any], count: int, around: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    return {"json": {field: around([each(base64.b64encode(picture(n)).decode()) for n in range(count)])}}
+
+
+THREE_IMAGES = {
+    "/predict": form(1, 2, 3),
+    "/predict?top=2": as_json("images", str, 3, list),
+    "/predict?top=1": form(1, 2, 3) | {"headers": {"Prefer": "respond-async"}},
+    "/v1/models/null:predict": as_json("instances", lambda text: {"b64": text}, 3, list),
+    "/v1/models/null:classify": as_json("examples", lambda text: {"image": {"b64": text}}, 3, list),
+    "/v2/models/null/infer": as_json(
+        "inputs", str, 3, lambda data: [{"name": "image", "datatype": "BYTES", "shape": [3], "data": data}]
+    ),
+}
+
+
+@pytest.mark.parametrize("path", THREE_IMAGES)
+def test_each_image_counts_in_every_protocol(limited: Callable[..., Service], path: str) -> None:
+    service = limited("5/hour")
+    sent = copy.deepcopy(THREE_IMAGES[path])
+    first = service.client.post(path, **sent)
+    assert first.status_code in (200, 202), first.text
+    assert (first.headers["RateLimit-Limit"], first.headers["RateLimit-Remaining"]) == ("5", "2")
+    sent = copy.deepcopy(THREE_IMAGES[path])
+    decoded = service.queue.stats().get("enqueued")
+    second = service.client.post(path, **sent)
+    assert second.status_code == 429
+    assert "images" in second.text
+    # What the door has counted of it is gone; nothing of it was computed.
+    assert second.headers["RateLimit-Remaining"] == "1"
+    assert int(second.headers["Retry-After"]) > 3600 / 5
+    assert service.queue.stats().get("enqueued") == decoded
+    assert [post(service).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_request_of_more_images_than_the_whole_limit_is_told_to_be_split(
+    limited: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = limited("3/hour")
+    monkeypatch.setattr("imagequeue.web.classifier.images.decode", None)
+    refused = service.client.post("/predict", **form(1, 2, 3, 4))
+    assert (refused.status_code, refused.json["error"]["code"]) == (413, "too_large")
+    assert refused.json["error"]["message"] == (
+        "This request has 4 images, and RATE_LIMIT allows 3 in 3600 s: split it."
+    )
+    # Waiting would not help.
+    assert "Retry-After" not in refused.headers
+    assert refused.headers["RateLimit-Remaining"] == "2"
+
+
+def test_as_many_images_as_the_whole_limit_are_one_request(limited: Callable[..., Service]) -> None:
+    service = limited("3/hour")
+    answer = service.client.post("/predict", **form(1, 2, 3))
+    assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (200, "0")
+    assert post(service).status_code == 429
+
+
+def test_while_the_count_is_away_many_images_pass_as_one_does_and_no_header_claims_anything(
+    limited: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = limited("3/hour")
+    count = RateLimit.count
+    monkeypatch.setattr(RateLimit, "count", lambda limit, client, n, again: None if n > 1 else count(limit, client))
+    answer = service.client.post("/predict", **form(1, 2, 3))
+    assert answer.status_code == 200
+    assert not [name for name, _ in answer.headers if name.startswith("RateLimit")]
 
 
 def test_each_key_has_a_share_of_its_own(limited: Callable[..., Service]) -> None:

@@ -62,6 +62,28 @@ def test_a_share_comes_back_with_time(client: redis.Redis, each_redis: RedisServ
     assert allowed(3) == [True, True, False]
 
 
+@pytest.mark.usefixtures("patient")
+def test_after_the_seconds_that_it_says_so_many_images_pass_and_not_long_before(
+    client: redis.Redis, each_redis: RedisServer
+) -> None:
+    limit = limit_at(each_redis.url, "10/hour")
+    counted = [limit.count("alice", 7), limit.count("alice", 5), limit.count("alice", 3)]
+    assert [each and each.is_allowed for each in counted] == [True, False, True]
+    assert counted[1] is not None
+    # First the window of the seven must end, then three of them must have left the next one.
+    for images in (10, 5, 1):
+        refused = limit.count("alice", images)
+        assert refused is not None
+        assert not refused.is_allowed
+        assert 3600 <= refused.seconds + 60 <= 7200 + 60
+        let_pass(client, minutes=refused.seconds // 60 - 5)
+        assert not limit.count("alice", images).is_allowed  # type: ignore[union-attr]
+        let_pass(client, minutes=6)
+        assert limit.count("alice", images).is_allowed  # type: ignore[union-attr]
+        client.flushall()
+        assert limit.count("alice", 10).is_allowed  # type: ignore[union-attr]
+
+
 def let_pass(client: redis.Redis, minutes: int) -> None:
     """As if it had: nothing but what is left of the keys' time moves the window."""
     for key in client.keys("image_queue:limits*"):
