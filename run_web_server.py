@@ -21,6 +21,8 @@ from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.decoding.pool import DecoderPool, decoders_for
+from imagequeue.web.guesses import RATE as GUESS_RATE
+from imagequeue.web.guesses import Guesses
 from imagequeue.web.keys import ApiKeys
 from imagequeue.web.ratelimit import RateLimit
 from imagequeue.web.server import SharedFlag, WebServer
@@ -59,12 +61,13 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
 
 
 def build_access(settings: Settings) -> Access:
-    limit = None
-    if settings.rate_limit:
-        limit = RateLimit(settings.rate_limit, redis_url=settings.redis_url, queue_name=settings.image_queue)
+    def limit(rate: str) -> RateLimit:
+        return RateLimit(rate, redis_url=settings.redis_url, queue_name=settings.image_queue)
+
     return Access(
         keys=ApiKeys(settings.api_keys, admins=settings.api_admins) if settings.api_keys else None,
-        limit=limit,
+        limit=limit(settings.rate_limit) if settings.rate_limit else None,
+        guesses=Guesses(limit(GUESS_RATE)) if settings.api_keys else None,
         trusted_proxies=settings.trusted_proxies,
     )
 

@@ -8,7 +8,8 @@ from werkzeug.sansio.request import Request
 from imagequeue.errors import TooLarge, TooMany, Unauthorized
 from imagequeue.events import log
 from imagequeue.web.forwarded import Forwarded, address_of, client_at
-from imagequeue.web.keys import ApiKeys
+from imagequeue.web.guesses import Guesses
+from imagequeue.web.keys import ApiKeys, WrongKey
 from imagequeue.web.ratelimit import RateLimit
 
 # What needs no key: probes, which tell nothing about anybody, and the pages with their files, in which a visitor
@@ -21,11 +22,19 @@ class Access:
     """The rules; without keys and without a limit it lets everybody in, and asks nobody."""
 
     def __init__(
-        self, *, keys: ApiKeys | None = None, limit: RateLimit | None = None, trusted_proxies: int = 0
+        self,
+        *,
+        keys: ApiKeys | None = None,
+        limit: RateLimit | None = None,
+        guesses: Guesses | None = None,
+        trusted_proxies: int = 0,
     ) -> None:
-        """trusted_proxies: how many proxies in front add to X-Forwarded-For; what stands before theirs is a claim."""
+        """guesses: counts wrong keys; without one this process does by itself.
+
+        trusted_proxies: how many proxies in front add to X-Forwarded-For; what stands before theirs is a claim."""
         self._keys = keys
         self._limit = limit
+        self._guesses = guesses or Guesses()
         self._trusted_proxies = trusted_proxies
 
     def guard(self, app: Flask) -> None:
@@ -54,6 +63,8 @@ class Access:
                 g.owner = self._keys.owner_of(request)
                 g.client = g.owner.name
             except Unauthorized as error:
+                if isinstance(error, WrongKey):
+                    self._count_guess(client_at(address))
                 g.headers = {"WWW-Authenticate": error.challenge}
                 raise
         log("admitted", request=g.request_id, client=g.client)
@@ -62,6 +73,14 @@ class Access:
             g.share = f"key:{g.client}" if self._keys else f"address:{client_at(address)}"
             # The first image before the body is read; `charge` counts the others.
             self._count(self._limit, 1, again=1)
+
+    def _count_guess(self, client: str) -> None:
+        seconds = self._guesses.count(client)
+        if seconds:
+            # One line in the log is enough for all of them.
+            g.is_logged = True
+            g.headers = {"Retry-After": str(seconds)}
+            raise TooMany(f"Too many wrong API keys came from this address; wait {seconds} s.")
 
     def charge(self, images: int) -> None:
         """Count the images of a request, now that it is known how many. Raises TooMany, TooLarge."""

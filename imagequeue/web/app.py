@@ -103,7 +103,8 @@ def _finish(response: Response) -> Response:
 def _known_error(error: ImageQueueError) -> Response:
     log_refusal = log if isinstance(error, ClientError) else warn
     facts: dict[str, Any] = {"status": error.status, "code": error.code, "reason": error.message}
-    log_refusal("refused", **exchange.request_fields(), **_client(), **facts)
+    if not g.get("is_logged"):
+        log_refusal("refused", **exchange.request_fields(), **_client(), **facts)
     response = _error_response(error.status, error.code, error.message)
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
