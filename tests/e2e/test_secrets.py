@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -144,3 +147,50 @@ def test_uploads_are_served_by_a_process_that_may_not_write_a_single_byte_to_a_f
     for body in bodies:
         answer = requests.post(f"{system.url}/predict", timeout=60, **body)  # type: ignore[arg-type]
         assert answer.status_code == 200, answer.text
+
+
+# Requests that Gunicorn's parser refuses, quoting what is wrong with them; the key is in the quotation.
+BROKEN = {
+    "no colon": b"GET /stats HTTP/1.1\r\nHost: x\r\nX-API-Key %s\r\n\r\n",
+    "no colon after Authorization": b"GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization Bearer %s\r\n\r\n",
+    "control character": b"GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\x01%s\r\n\r\n",
+    "null": b"GET /stats HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\0\r\n\r\n",
+    "folded": b"GET /stats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\r\n %s\r\n\r\n",
+    "folded at once": b"GET /stats HTTP/1.1\r\n %s\r\nHost: x\r\n\r\n",
+    "blanks in the name": b"GET /stats HTTP/1.1\r\nHost: x\r\nX API Key: %s\r\n\r\n",
+    "the key as the name": b"GET /stats HTTP/1.1\r\nHost: x\r\n(%s): x\r\n\r\n",
+    "the key as the name, a blank before the colon": b"GET /stats HTTP/1.1\r\nHost: x\r\n%s : x\r\n\r\n",
+    "four words in the request line": b"GET /stats?key=%s HTTP/1.1 x\r\nHost: x\r\n\r\n",
+    "no version": b"GET /stats?key=%s\r\nHost: x\r\n\r\n",
+    "the key as the method": b"(%s) /stats HTTP/1.1\r\nHost: x\r\n\r\n",
+    "the key as the version": b"GET /stats %s/1.1\r\nHost: x\r\n\r\n",
+    "the key as the length": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n",
+    "the key as the coding": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: %s\r\n\r\n",
+    "the key as the expectation": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: %s\r\n\r\n",
+    "the key as a chunk's length": (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nContent-Type: image/png\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n%s\r\nx\r\n0\r\n\r\n"
+    ),
+    "no HTTP": b"%s\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_key_in_a_broken_request_is_neither_logged_nor_sent_back(
+    log_format: str, redis_server: RedisServer, make_system: MakeSystem
+) -> None:
+    system = make_system(redis_server, API_KEYS=f"alice:{KEY}", LOG_LEVEL="debug", LOG_FORMAT=log_format)
+    web = system.web(wait=False)
+    eventually(lambda: system.is_live(system.url), 60, what="/livez")
+    host, port = str(urlsplit(system.url).hostname), int(urlsplit(system.url).port or 0)
+    for name, broken in BROKEN.items():
+        with socket.create_connection((host, port), timeout=20) as client:
+            client.sendall(broken.replace(b"%s", KEY.encode()))
+            answer = b"".join(iter(lambda client=client: client.recv(65536), b""))  # type: ignore[misc]
+        assert re.match(rb"HTTP/1.1 [45]\d\d ", answer), name
+        assert KEY.encode() not in answer, name
+    # Each is in the log by then: one line comes after the other.
+    requests.get(f"{system.url}/nowhere", timeout=20)
+    eventually(lambda: "/nowhere" in web.output or "unauthorized" in web.output)
+    assert "nvalid" in web.output
+    assert KEY not in web.output
