@@ -10,6 +10,7 @@ from imagequeue.events import log
 from imagequeue.web.forwarded import Forwarded, address_of, client_at
 from imagequeue.web.guesses import Guesses
 from imagequeue.web.keys import ApiKeys, WrongKey
+from imagequeue.web.owner import EVERYBODY, NOBODY
 from imagequeue.web.ratelimit import RateLimit
 
 # What needs no key: probes, which tell nothing about anybody, and the pages with their files, in which a visitor
@@ -31,7 +32,8 @@ class Access:
     ) -> None:
         """guesses: counts wrong keys; without one this process does by itself.
 
-        trusted_proxies: how many proxies in front add to X-Forwarded-For; what stands before theirs is a claim."""
+        trusted_proxies: how many proxies in front add to X-Forwarded-For; what stands before theirs is a claim.
+        """
         self._keys = keys
         self._limit = limit
         self._guesses = guesses or Guesses()
@@ -54,6 +56,7 @@ class Access:
 
         `g.headers`, where it is set, belongs on the answer, whoever writes it.
         """
+        g.owner = NOBODY if self._keys else EVERYBODY
         if request.path in OPEN_PATHS or request.path.startswith(OPEN_PREFIXES):
             return
         address = address_of(request.remote_addr or "")

@@ -56,6 +56,8 @@ class Owner:
 
 # The owner where no API keys are required: whoever knows an id may ask for the job.
 EVERYBODY = Owner(name="", sees_all=True)
+# The owner of no job: where keys are required, of a request that needs none.
+NOBODY = Owner(name="")
 
 
 def without_host(process_id: str) -> str:

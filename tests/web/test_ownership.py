@@ -171,6 +171,14 @@ def test_an_equal_image_of_somebody_else_is_computed_again_and_has_an_id_of_its_
     assert service.client.get(f"/jobs/{bobs['id']}", headers=ALICE).status_code == 404
 
 
+def test_a_path_that_is_opened_shows_no_job(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = send(service, ALICE).json["id"]
+    monkeypatch.setattr("imagequeue.web.access.OPEN_PREFIXES", ("/jobs/", "/stats"))
+    assert service.client.get(f"/jobs/{job_id}").status_code == 404
+    assert service.client.delete(f"/jobs/{job_id}").status_code == 404
+    assert service.client.get("/stats").json["requests"] == []
+
+
 def test_without_keys_whoever_knows_an_id_may_ask(make_service: Callable[..., Service]) -> None:
     service = make_service()
     job_id = submit(service, {})
