@@ -1,4 +1,4 @@
-"""Wrong API keys, counted for each address: whoever goes on sending them is told to wait.
+"""Wrong API keys, counted for each address: beyond a few in a minute the answer is 429.
 
 A right key works at any time, from the same address too: else one client with an outdated key would shut out everybody
 behind the same router. So this slows whoever heeds a 429, keeps guesses out of the log, and makes them visible there.
@@ -36,7 +36,7 @@ class _Window:
 
 
 class Guesses:
-    """The wrong keys of late: over all web servers while Redis counts them, else of this process. Safe in threads."""
+    """The recent wrong keys: of all web servers while Redis counts them, else of this process. Safe in threads."""
 
     def __init__(self, shared: RateLimit | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         """shared: of RATE."""

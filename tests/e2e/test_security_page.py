@@ -11,9 +11,31 @@ import requests
 
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
-from tests.support.system import ROOT, System
+from tests.support.system import ROOT, System, eventually
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+
+
+def test_a_job_belongs_to_its_key_in_every_process_of_every_server(
+    redis_server: RedisServer, make_system: Callable[..., System]
+) -> None:
+    system = make_system(redis_server, API_KEYS="alice:ka,bob:kb,root:kr", API_ADMINS="root", WEB_PROCESSES=2)
+    system.start(webs=2)
+    sent = system.predict(picture(1), **{"X-API-Key": "ka", "Prefer": "respond-async"})
+    job_id = sent.json()["id"]
+
+    def ask(key: str) -> list[tuple[int, str]]:
+        """(status, state) from each process: each call has a connection of its own."""
+        answers = [
+            requests.get(f"{url}/jobs/{job_id}", headers={"X-API-Key": key}, timeout=20)
+            for url in system.urls
+            for _ in range(6)
+        ]
+        return [(answer.status_code, answer.json().get("state", "")) for answer in answers]
+
+    eventually(lambda: set(ask("ka")) == {(200, "done")})
+    assert set(ask("kr")) == {(200, "done")}
+    assert set(ask("kb")) == {(404, "")}
 
 
 def test_the_redis_user_of_the_page_can_do_what_the_service_does_and_no_more(
