@@ -129,7 +129,7 @@ def test_a_request_of_more_images_than_the_whole_limit_is_told_to_be_split(
     limited: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = limited("3/hour")
-    monkeypatch.setattr("imagequeue.web.classifier.images.decode", None)
+    monkeypatch.setattr(service.classifier.decoders, "decode", None)
     refused = service.client.post("/predict", **form(1, 2, 3, 4))
     assert (refused.status_code, refused.json["error"]["code"]) == (413, "too_large")
     assert refused.json["error"]["message"] == (

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from imagequeue.web import Access, ApiKeys
+from imagequeue.web.access import Access
+from imagequeue.web.keys import ApiKeys
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 

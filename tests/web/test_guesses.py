@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import redis
 
-from imagequeue.web import Access, ApiKeys, Guesses, RateLimit
-from imagequeue.web.guesses import MOST, MOST_CLIENTS, RATE, WINDOW_SECONDS
+from imagequeue.web.access import Access
+from imagequeue.web.guesses import MOST, MOST_CLIENTS, RATE, WINDOW_SECONDS, Guesses
+from imagequeue.web.keys import ApiKeys
+from imagequeue.web.ratelimit import RateLimit
 from tests.support.inprocess import Service
 from tests.support.redisserver import RedisServer, free_port
 

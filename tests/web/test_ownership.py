@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from imagequeue.web import Access, ApiKeys
+from imagequeue.web.access import Access
+from imagequeue.web.keys import ApiKeys
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.system import eventually
