@@ -65,11 +65,8 @@ def test_every_mode_of_a_png_gives_the_reference_pixels(mode: str) -> None:
     assert is_reference(decode(encode(image)), reference(encode(image)))
 
 
-@pytest.mark.parametrize("transparency", [0, bytes(range(200))])
-@pytest.mark.parametrize("format", ["PNG", "GIF"])
+@pytest.mark.parametrize(("format", "transparency"), [("PNG", 0), ("PNG", bytes(range(200))), ("GIF", 0)])
 def test_a_transparent_palette_gives_the_reference_pixels(format: str, transparency: int | bytes) -> None:
-    if format == "GIF" and isinstance(transparency, bytes):
-        pytest.skip("a GIF has one transparent colour")
     upload = encode(colours().convert("P"), format, transparency=transparency)
     assert is_reference(decode(upload), reference(upload))
 

@@ -6,19 +6,27 @@ that a process without them can do it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
+
+import pybase64
 
 from imagequeue.errors import BadRequest, TooLarge
 
 # More would hold one thread and one client for longer than anybody waits.
 MAX_IMAGES = 128
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
+# A type and its parameters; browsers write about thirty characters.
+MAX_DATA_PREFIX = 1024
+_DATA = "data:"
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_WHITE_SPACE = b" \t\n\r\v\f"
+# What is escaped in an address, and may be in base64.
+_ESCAPES = {"%2B": "+", "%2F": "/", "%3D": "=", "%0A": "", "%0D": "", "%20": ""}
+# Of a name that somebody sent, in a message.
+MAX_SHOWN = 100
 _PARSING = threading.Lock()
 
 Read = TypeVar("Read")
@@ -46,13 +54,21 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def read_images(document: dict[str, Any]) -> tuple[list[bytes], bool]:
-    """The image files of a request to /predict, and whether it asked for one answer. Raises BadRequest."""
+    """The image files of a request to /predict, and whether it asked for one answer. Raises BadRequest, TooLarge."""
     if "image" in document:
         return [from_base64(document["image"], "image")], True
     images = document.get("images")
     if not isinstance(images, list) or not images:
         raise BadRequest('The JSON has no image; send {"image": "<base64>"} or {"images": ["<base64>", …]}.')
+    check_count(len(images))
     return [from_base64(image, f"images[{i}]") for i, image in enumerate(images)], False
+
+
+def shown(value: object) -> str:
+    """A value of somebody's document for a message: cut, and of what is nested only the kind."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    return repr(value[:MAX_SHOWN]) if isinstance(value, str) else str(value)[:MAX_SHOWN]
 
 
 def check_count(images: int) -> None:
@@ -62,16 +78,50 @@ def check_count(images: int) -> None:
 
 
 def from_base64(text: object, where: str) -> bytes:
-    """The bytes of a base64 string or a data: URL. Raises BadRequest, saying `where` it stood."""
+    """The bytes of a base64 string or a data: URL, in either alphabet, padded or not, with white space anywhere.
+
+    Takes time in proportion to the text, and twice its memory. Raises BadRequest, saying `where` it was.
+    """
     if not isinstance(text, str):
-        raise BadRequest(f"`{where}` is no string of base64.")
-    if text[:5].lower() == "data:":
-        prefix = _DATA_URL.match(text)
-        if not prefix:
-            raise BadRequest(f"`{where}` is a data: URL without base64.")
-        text = text[prefix.end() :]
+        raise BadRequest(f"`{where}` is not a string of base64.")
+    if not text.isascii():
+        raise BadRequest(f"`{where}` is broken base64: it has letters that are not ASCII.")
+    if text[:MAX_DATA_PREFIX].lstrip()[: len(_DATA)].lower() == _DATA:
+        text = _without_prefix(text, where)
     try:
-        # Line breaks are what `base64 photo.jpg` prints.
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(text.encode("ascii"))
+    except ValueError as error:
         raise BadRequest(f"`{where}` is broken base64: {error}.") from error
+
+
+def decode_base64(encoded: bytes) -> bytes:
+    """The bytes that base64 encodes. Raises ValueError."""
+    # Nearly all are written by the standard, and decoded ten times as fast.
+    with suppress(ValueError):
+        return pybase64.b64decode(encoded, validate=True)
+    # Line breaks are what `base64 photo.jpg` prints, `-` and `_` what is safe in an address.
+    encoded = encoded.translate(_STANDARD, _WHITE_SPACE)
+    end = encoded[-3:]
+    padding = len(end) - len(end.rstrip(b"="))
+    digits = len(encoded) - padding
+    if padding > 2 or digits % 4 == 1:
+        raise ValueError("it is cut off, or has more padding than there is")
+    missing = -digits % 4 - padding
+    if missing > 0:
+        encoded += b"=" * missing
+    return pybase64.b64decode(memoryview(encoded)[: digits + -digits % 4], validate=True)
+
+
+def _without_prefix(url: str, where: str) -> str:
+    """What follows the comma of a data: URL (RFC 2397). Raises BadRequest."""
+    comma = url.find(",", 0, MAX_DATA_PREFIX)
+    if comma < 0:
+        raise BadRequest(f"`{where}` is a data: URL without a comma in its first {MAX_DATA_PREFIX} characters.")
+    _, *parameters = url[:comma].split(";")
+    if not parameters or parameters[-1].strip().lower() != "base64":
+        raise BadRequest(f"`{where}` is a data: URL without base64.")
+    encoded = url[comma + 1 :]
+    if "%" in encoded:
+        for escape, letter in _ESCAPES.items():
+            encoded = encoded.replace(escape, letter).replace(escape.lower(), letter)
+    return encoded
