@@ -13,7 +13,7 @@ from typing import Any
 
 from imagequeue import images
 from imagequeue.errors import BadRequest
-from imagequeue.web.jsonimages import check_count, from_base64
+from imagequeue.web.jsonimages import check_count, from_base64, shown
 
 EXAMPLE = '{"instances": [{"b64": "<base64 of an image file>"}]}'
 
@@ -38,8 +38,8 @@ class Instances:
 def read_instances(document: dict[str, Any]) -> Instances:
     """The images of a predict request. Raises BadRequest, TooLarge."""
     _check_signature(document)
-    is_columnar = "inputs" in document
-    if is_columnar == ("instances" in document):
+    is_columnar = document.get("inputs") is not None
+    if is_columnar == (document.get("instances") is not None):
         raise BadRequest(f"The request has neither or both of `instances` and `inputs`. For example: {EXAMPLE}")
     name = "inputs" if is_columnar else "instances"
     values = document[name]
@@ -76,9 +76,9 @@ def read_examples(document: dict[str, Any]) -> list[bytes]:
 
 
 def _check_signature(document: dict[str, Any]) -> None:
-    signature = document.get("signature_name", "")
-    if signature not in ("", FILES_SIGNATURE, TENSOR_SIGNATURE):
-        raise BadRequest(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')
+    signature = document.get("signature_name")
+    if signature not in (None, "", FILES_SIGNATURE, TENSOR_SIGNATURE):
+        raise BadRequest(f"Serving signature name: {shown(signature)} not found in signature def")
 
 
 def _read_one(value: object, where: str) -> tuple[bytes, bool]:

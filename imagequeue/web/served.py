@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from imagequeue.errors import NotFound, NoWorkers
 from imagequeue.web import exchange
+from imagequeue.web.jsonimages import MAX_SHOWN
 
 VERSION = "1"
 
@@ -40,7 +41,8 @@ def model_named(name: str, version: str | None = None) -> ServedModel:
     found = _models()
     if not found:
         raise NoWorkers("No worker is alive, so no model is served.", retry_after=5)
-    wanted = f"Specific({name}, {version})" if version else f"Latest({name})"
+    shown, its_version = name[:MAX_SHOWN], (version or "")[:MAX_SHOWN]
+    wanted = f"Specific({shown}, {its_version})" if version else f"Latest({shown})"
     if name not in found or version not in (None, VERSION):
         raise NotFound(
             f"Servable not found for request: {wanted}. Served: {', '.join(sorted(found))}, version {VERSION}."

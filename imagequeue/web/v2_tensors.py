@@ -16,9 +16,11 @@ from typing import Any
 
 from imagequeue.errors import BadRequest
 from imagequeue.job import Result
-from imagequeue.web.jsonimages import check_count, from_base64, read_json
+from imagequeue.web.jsonimages import MAX_IMAGES, check_count, from_base64, read_json, shown
 
 MAX_DIMENSIONS, MAX_SIZE = 8, 2**31
+# It is echoed, so a long one would be held and sent as often as it is sent here.
+MAX_ID = 1024
 INPUT, OUTPUT = "image", "probabilities"
 _LENGTH = struct.Struct("<I")
 
@@ -90,7 +92,9 @@ def answer_tensor(wanted: InferRequest, results: Sequence[Result]) -> Tensor:
 def _read(document: dict[str, Any], binary: bytes) -> InferRequest:
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise BadRequest("`id` is no string.")
+        raise BadRequest("`id` is not a string.")
+    if request_id is not None and len(request_id) > MAX_ID:
+        raise BadRequest(f"`id` has {len(request_id)} characters; at most {MAX_ID} are taken.")
     classification, is_binary = _wanted_output(document)
     return InferRequest(_images(document, binary), request_id, classification, is_binary)
 
@@ -105,9 +109,11 @@ def _wanted_output(document: dict[str, Any]) -> tuple[int, bool]:
         raise BadRequest(f"`outputs` is no list of the model's one output, `{OUTPUT}`.")
     (output,) = outputs
     if output.get("name") != OUTPUT:
-        raise BadRequest(f"The model has no output {str(output.get('name'))[:100]!r}; its output is `{OUTPUT}`.")
+        raise BadRequest(f"The model has no output {shown(output.get('name'))}; its output is `{OUTPUT}`.")
     parameters = _parameters(output, f"The output `{OUTPUT}`")
-    classification = parameters.get("classification", 0)
+    classification = parameters.get("classification")
+    if classification is None:
+        classification = 0
     if isinstance(classification, float) and classification.is_integer():
         # JSON has one kind of number: 3.0 is the integer 3.
         classification = int(classification)
@@ -122,7 +128,7 @@ def _images(document: dict[str, Any], binary: bytes) -> list[bytes]:
         raise BadRequest(f"`inputs` is no list of the model's one input, `{INPUT}`.")
     (tensor,) = inputs
     if tensor.get("name") != INPUT:
-        raise BadRequest(f"The model has no input {str(tensor.get('name'))[:100]!r}; its input is `{INPUT}`.")
+        raise BadRequest(f"The model has no input {shown(tensor.get('name'))}; its input is `{INPUT}`.")
     if tensor.get("datatype") != "BYTES":
         raise BadRequest(f"`{INPUT}` is BYTES: each element an image file.")
     count = _count(tensor.get("shape"))
@@ -133,7 +139,7 @@ def _images(document: dict[str, Any], binary: bytes) -> list[bytes]:
         files = [from_base64(text, f"{INPUT}[{i}]") for i, text in enumerate(_flat(tensor.get("data")))]
     else:
         if size != len(binary):
-            raise BadRequest(f"`binary_data_size` is {str(size)[:20]}, and {len(binary)} bytes follow the JSON.")
+            raise BadRequest(f"`binary_data_size` is {shown(size)}, and {len(binary)} bytes follow the JSON.")
         files = list(_elements(binary))
     if len(files) != count:
         raise BadRequest(f"`{INPUT}` has {len(files)} elements, and its shape says {count}.")
@@ -169,7 +175,12 @@ def _flat(nested: object) -> Iterator[object]:
     if not isinstance(nested, list):
         raise BadRequest(f"`data` of `{INPUT}` is no list of base64 strings.")
     waiting = list(reversed(nested))
+    # Each image may be in as many lists as there are dimensions; millions of empty ones would take seconds.
+    steps = MAX_IMAGES * (MAX_DIMENSIONS + 1)
     while waiting:
+        steps -= 1
+        if steps < 0:
+            raise BadRequest(f"`data` of `{INPUT}` has more elements than {MAX_IMAGES} images.")
         element = waiting.pop()
         if isinstance(element, list):
             waiting.extend(reversed(element))
@@ -178,14 +189,18 @@ def _flat(nested: object) -> Iterator[object]:
 
 
 def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
-    value = parameters.get(name, default)
+    value = parameters.get(name)
+    if value is None:
+        return default
     if not isinstance(value, bool):
         raise BadRequest(f"`{name}` is neither true nor false.")
     return value
 
 
 def _parameters(owner: dict[str, Any], name: str) -> dict[str, Any]:
-    parameters = owner.get("parameters", {})
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise BadRequest(f"{name} has `parameters` that are no object.")
     if "shared_memory_region" in parameters:

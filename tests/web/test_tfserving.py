@@ -89,6 +89,13 @@ def test_a_version_and_a_signature_may_be_named(service: Service, path: str) -> 
     assert response.json["predictions"][0]["classes"] == class_of(1)
 
 
+def test_what_is_null_is_as_what_is_not_there(service: Service) -> None:
+    response = post(service, {"signature_name": None, "inputs": None, "instances": [b64(1)]})
+    assert response.json["predictions"][0]["classes"] == class_of(1)
+    assert "outputs" in post(service, {"instances": None, "inputs": [b64(1)]}).json
+    assert "neither or both" in post(service, {"instances": None, "inputs": None}).json["error"]
+
+
 @pytest.mark.parametrize("form", [lambda images: images, lambda images: {"image_bytes": images}])
 def test_columns_are_answered_in_columns(service: Service, form: Callable[[object], object]) -> None:
     response = post(service, {"inputs": form([b64(1), b64(2)])})
@@ -172,6 +179,8 @@ def test_a_compressed_body_is_read(service: Service) -> None:
         {"instances": [b64(1), [[[1, 2, 3]]]]},
         {"inputs": {"a": [b64(1)], "b": [b64(1)]}},
         {"signature_name": "other", "instances": [b64(1)]},
+        {"signature_name": "x" * 5000, "instances": [b64(1)]},
+        {"signature_name": ["x" * 5000], "instances": [b64(1)]},
         {"instances": [b64(1), {"b64": base64.b64encode(b"no image").decode()}]},
     ],
 )
@@ -179,7 +188,7 @@ def test_what_is_no_request_is_refused_with_a_sentence(service: Service, documen
     response = post(service, document)
     assert response.status_code == 400, response.json
     assert set(response.json) == {"error"}
-    assert len(response.json["error"]) > 10
+    assert 10 < len(response.json["error"]) < 300
 
 
 def test_the_bad_image_among_several_is_named(service: Service) -> None:

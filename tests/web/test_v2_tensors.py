@@ -23,6 +23,24 @@ def test_rows_may_be_nested_and_a_batch_have_a_dimension_of_its_own(service: Ser
     assert best_of(infer(service, document).json["outputs"][0]["data"]) == [class_of(1), class_of(2)]
 
 
+def test_parameters_that_are_null_are_as_none(service: Service) -> None:
+    document = in_json(1, parameters=None, id=None)
+    document["inputs"][0]["parameters"] = None
+    document["outputs"] = [{"name": "probabilities", "parameters": None}]
+    assert best_of(infer(service, document).json["outputs"][0]["data"]) == [class_of(1)]
+    unset = {"classification": None, "binary_data": None}
+    document["outputs"] = [{"name": "probabilities", "parameters": unset}]
+    document["parameters"] = {"binary_data_output": None}
+    document["inputs"][0]["parameters"] = {"binary_data_size": None}
+    assert best_of(infer(service, document).json["outputs"][0]["data"]) == [class_of(1)]
+
+
+def test_an_id_of_up_to_its_bound_is_echoed(service: Service) -> None:
+    assert infer(service, in_json(1, id="x" * 1024)).json["id"] == "x" * 1024
+    refused = infer(service, in_json(1, id="x" * 1025))
+    assert (refused.status_code, refused.json) == (400, {"error": "`id` has 1025 characters; at most 1024 are taken."})
+
+
 def test_bytes_in_and_bytes_out(service: Service) -> None:
     response = infer(service, *in_bytes(1, 2, 3, parameters={"binary_data_output": True}))
     assert response.status_code == 200, response.json
@@ -95,6 +113,11 @@ def test_more_classes_than_there_are_are_all_of_them(service: Service) -> None:
         changed(parameters={"shared_memory_region": "x"}),
         changed(parameters={"binary_data_size": 10}),
         in_json(1, id=5),
+        in_json(1, id="x" * 1025),
+        changed(name="x" * 5000),
+        changed(name=["x" * 5000]),
+        changed(data=[[]] * 100_000),
+        in_json(1, outputs=[{"name": {"x": "x" * 5000}}]),
         in_json(1, outputs=[{"name": "other"}]),
         in_json(1, outputs=[5]),
         in_json(1, outputs={"name": "probabilities"}),
@@ -109,7 +132,7 @@ def test_what_is_no_request_is_refused_with_a_sentence(service: Service, documen
     response = infer(service, document)
     assert response.status_code == 400, response.json
     assert set(response.json) == {"error"}
-    assert len(response.json["error"]) > 10
+    assert 10 < len(response.json["error"]) < 300
 
 
 @pytest.mark.parametrize(
