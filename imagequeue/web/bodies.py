@@ -12,33 +12,36 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from imagequeue.errors import TooLarge, TooSlow, Unsupported
 from imagequeue.web.decoding.documents import Document
+from imagequeue.web.decoding.packing import PACKINGS
 from imagequeue.web.decoding.reader import BodyReader
 
 
 @dataclass(frozen=True)
 class Body:
-    """What came, of `limit` bytes at most; where it is_packed (gzip, deflate) the limit counts unpacked, too."""
+    """What came, of `limit` bytes at most; packed, see packing, it may have no more when it is unpacked."""
 
     content: bytes
     limit: int
-    is_packed: bool
+    packing: str = ""
 
     def plain(self, reader: BodyReader) -> bytes:
         """As it was before it was packed. Raises TooLarge, BadRequest, DeadlineExceeded, ClientGone, ServerBusy."""
-        return reader.unpacked(self.content, limit=self.limit) if self.is_packed else self.content
+        if not self.packing:
+            return self.content
+        return reader.unpacked(self.content, limit=self.limit, packing=self.packing)
 
     def document(self, reader: BodyReader, format: str, header_length: str | None = None) -> Document:
         """What its JSON asks for, and the image files in it; see documents. Errors as `plain` has them."""
         return reader.document(
-            format, self.content, limit=self.limit, is_packed=self.is_packed, header_length=header_length
+            format, self.content, limit=self.limit, packing=self.packing, header_length=header_length
         )
 
 
 def read_body(request: Request, limit: int) -> Body:
     """The whole body. Raises TooLarge, TooSlow, BadRequest, Unsupported."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise Unsupported(f"Content-Encoding: {encoding[:20]} is not supported; gzip and deflate are.")
+    if encoding not in PACKINGS:
+        raise Unsupported(f"Content-Encoding: {encoding[:20]} is not taken; gzip and deflate are.")
     request.max_content_length = limit
     try:
         content = request.get_data(cache=False)
@@ -46,4 +49,4 @@ def read_body(request: Request, limit: int) -> Body:
         raise TooLarge(f"The body is larger than {limit} bytes.") from error
     except (ClientDisconnected, TimeoutError) as error:
         raise TooSlow("The body broke off, or came too slowly.") from error
-    return Body(content, limit, is_packed=encoding != "identity")
+    return Body(content, limit, PACKINGS[encoding])

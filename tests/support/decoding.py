@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imagequeue.web.decoding import documents
+from imagequeue.web.decoding import packing as packing_module
 from imagequeue.web.decoding.pool import DecoderPool
 from imagequeue.web.decoding.turn import Turn
 
@@ -27,7 +28,7 @@ class Pool(DecoderPool):
         return self.decode(upload, turn(seconds, client))
 
     def document(self, format: str, body: bytes, seconds: float = 30.0, **more: Any) -> tuple[dict[str, Any], Any]:
-        return self.read(format, body, turn(seconds), **{"limit": MAX_BYTES, "is_packed": False, **more})
+        return self.read(format, body, turn(seconds), **{"limit": MAX_BYTES, "packing": "", **more})
 
     @property
     def spawner(self) -> int:
@@ -70,10 +71,12 @@ def state(pid: int) -> str:
 
 
 class InlineReader:
-    """Reads documents where it is, as long as they are; in place of a BodyReader where no process is wanted."""
+    """Reads bodies where it is; in place of a BodyReader where no process is wanted."""
 
     def document(
-        self, format: str, body: bytes, *, limit: int, is_packed: bool, header_length: str | None = None
+        self, format: str, body: bytes, *, limit: int, packing: str, header_length: str | None = None
     ) -> documents.Document:
-        assert not is_packed
-        return documents.read(format, body, header_length)
+        return documents.read(format, packing_module.unpacked(body, packing, limit), header_length)
+
+    def unpacked(self, body: bytes, *, limit: int, packing: str) -> bytes:
+        return packing_module.unpacked(body, packing, limit)

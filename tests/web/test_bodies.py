@@ -20,17 +20,17 @@ def read(body: bytes, encoding: str | None = None, limit: int = 1000) -> Body:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "is_packed"),
-    [(None, False), ("identity", False), ("gzip", True), ("GZIP", True), (" deflate ", True)],
+    ("encoding", "packing"),
+    [(None, ""), ("identity", ""), ("gzip", "gzip"), ("GZIP", "gzip"), ("x-gzip", "gzip"), (" deflate ", "deflate")],
 )
-def test_a_body_is_read_as_it_came_and_known_to_be_packed(encoding: str | None, is_packed: bool) -> None:
-    assert read(b"the body", encoding) == Body(b"the body", 1000, is_packed)
+def test_a_body_is_read_as_it_came_and_known_to_be_packed(encoding: str | None, packing: str) -> None:
+    assert read(b"the body", encoding) == Body(b"the body", 1000, packing)
 
 
 def test_a_packed_body_is_unpacked_by_the_reader_within_the_limit() -> None:
     class Reader:
-        def unpacked(self, body: bytes, *, limit: int) -> bytes:
-            assert limit == 1000
+        def unpacked(self, body: bytes, *, limit: int, packing: str) -> bytes:
+            assert (limit, packing) == (1000, "gzip")
             return gzip.decompress(body)
 
     reader = cast("BodyReader", Reader())

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
+import json
+import quopri
+import zlib
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -99,6 +104,95 @@ def test_a_form_says_what_it_has_instead() -> None:
         read(data=part('name="写真"; filename="x"'.encode()) + part('name="größe"'.encode()) + END, content_type=FORM)
     with pytest.raises(BadRequest, match="is text, not a file"):
         read(data={"image": "photo.png", "x": file()})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Disposition: form-data; name=\"image\"; filename*=utf-8''%D1%84.png",
+        b'Content-Disposition: form-data; name=image;filename*="x.png"\r\nContent-Type: text/plain',
+        b"Content-Disposition: form-data; name=image\r\nContent-Type: image/png",
+        b"Content-Disposition: form-data; name=image\r\nContent-Type: application/octet-stream; x=y",
+    ],
+)
+def test_a_part_is_a_file_by_either_name_or_by_its_type(headers: bytes) -> None:
+    assert read(data=b"--edge\r\n" + headers + b"\r\n\r\n" + IMAGE + b"\r\n" + END, content_type=FORM) == (
+        [IMAGE],
+        True,
+    )
+
+
+def test_a_part_of_text_is_not_a_file() -> None:
+    for kind in (b"text/plain", b"text/html; charset=x"):
+        body = part(b"name=image\r\nContent-Type: " + kind) + END
+        with pytest.raises(BadRequest, match="is text, not a file"):
+            read(data=body, content_type=FORM)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        (b"base64", base64.encodebytes(IMAGE * 20)),
+        (b"Base64 ", base64.urlsafe_b64encode(IMAGE * 20).rstrip(b"=")),
+        (b"quoted-printable", quopri.encodestring(IMAGE * 20)),
+        (b"8bit", IMAGE * 20),
+        (b"7bit", IMAGE * 20),
+        (b"binary", IMAGE * 20),
+    ],
+)
+def test_a_part_is_decoded_as_its_transfer_encoding_says(encoding: bytes, content: bytes) -> None:
+    named = b'name="image"; filename="x"\r\nContent-Transfer-Encoding: ' + encoding
+    assert read(data=part(named, content) + END, content_type=FORM) == ([IMAGE * 20], True)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "reason"), [(b"base64", "base64 is broken"), (b"x-uuencode" * 50, "x-uuencodex.*which is not taken")]
+)
+def test_a_transfer_encoding_that_cannot_be_decoded_is_named(encoding: bytes, reason: str) -> None:
+    named = b'name="image"; filename="x"\r\nContent-Transfer-Encoding: ' + encoding
+    with pytest.raises(BadRequest, match=reason) as raised:
+        read(data=part(named) + END, content_type=FORM)
+    assert len(raised.value.message) < 300
+    # Of a field that nobody needs it does not count.
+    other = part(b'name="other"\r\nContent-Transfer-Encoding: x')
+    assert read(data=other + part(b'name="image"; filename="x"') + END, content_type=FORM) == ([IMAGE], True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("multipart/form-data", "has no boundary"),
+        ("multipart/form-data; boundary=", "has no boundary"),
+        ('multipart/form-data; boundary=""', "has no boundary"),
+        ("multipart/form-data; boundary=other", "is not in its body"),
+        ("multipart/form-data; boundary=ä", "has no boundary"),
+    ],
+)
+def test_a_boundary_that_is_missing_or_another_is_answered_with_advice(kind: str, reason: str) -> None:
+    with pytest.raises(BadRequest, match=f"{reason}.*let your client set it"):
+        read(data=part(b'name="image"; filename="x"') + END, content_type=kind)
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize(
+    ("kind", "body", "slack"),
+    [
+        ("image/png", IMAGE, 0),
+        (FORM, part(b'name="image"; filename="x"') + END, MULTIPART_SLACK),
+        ("application/json", json.dumps({"image": IMAGE64}).encode(), MULTIPART_SLACK + LIMIT // 3),
+    ],
+)
+def test_each_form_of_a_body_may_be_compressed_and_counts_unpacked(
+    kind: str, body: bytes, slack: int, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    headers = {"Content-Encoding": encoding}
+    assert read(data=pack(body), content_type=kind, headers=headers) == ([IMAGE], True)
+    with pytest.raises(TooLarge, match=f"larger than {LIMIT + slack} bytes when it is unpacked"):
+        read(data=pack(body + bytes(LIMIT + slack)), content_type=kind, headers=headers)
+    with pytest.raises(BadRequest, match="cut off"):
+        read(data=pack(body)[:-1], content_type=kind, headers=headers)
+    with pytest.raises(Unsupported, match="br is not taken"):
+        read(data=body, content_type=kind, headers={"Content-Encoding": "br"})
 
 
 def test_a_form_that_is_broken_says_where() -> None:

@@ -11,5 +11,6 @@ a few decoder processes, which it ends and replaces when a deadline passes, a cl
     wire        messages between the two sides
     spawner     the process that forks decoders, small and without threads
     tasks       what a decoder does with a file or a document
+    packing     compressed bodies
     documents   the formats of JSON in which images come
 """

@@ -108,20 +108,22 @@ class DecoderPool:
         turn: Turn,
         *,
         limit: int,
-        is_packed: bool,
+        packing: str,
         header_length: str | None = None,
         hold: Callable[[int], object] = lambda size: None,
     ) -> tuple[dict[str, Any], list[bytes]]:
         """What a JSON body asks for, and its image files; see documents.
 
-        limit: bytes of the body once it is unpacked. hold: called with how many bytes the files have, before they are
-        here; what it raises is raised. Raises BadRequest, TooLarge, DeadlineExceeded, ClientGone, ServerBusy.
+        limit: bytes of the body once it is unpacked. packing: see packing. hold: called with how many bytes the files
+        have, before they are here; what it raises is raised.
+
+        Raises BadRequest, TooLarge, DeadlineExceeded, ClientGone, ServerBusy.
         """
         head = {
             "task": "read",
             "format": format,
             "limit": limit,
-            "is_packed": is_packed,
+            "packing": packing,
             "header_length": header_length,
         }
         try:
@@ -131,11 +133,13 @@ class DecoderPool:
         return reply["wanted"], files
 
     def unpack(
-        self, body: bytes, turn: Turn, *, limit: int, hold: Callable[[int], object] = lambda size: None
+        self, body: bytes, turn: Turn, *, limit: int, packing: str, hold: Callable[[int], object] = lambda size: None
     ) -> bytes:
         """A gzip or deflate body, unpacked. Arguments and errors: see `read`."""
         try:
-            _, (unpacked,) = self._done({"task": "unpack", "limit": limit}, body, turn, most=limit, hold=hold)
+            _, (unpacked,) = self._done(
+                {"task": "unpack", "limit": limit, "packing": packing}, body, turn, most=limit, hold=hold
+            )
         except _Crashed:
             raise BadRequest("The body ends the process that unpacks it.") from None
         return unpacked

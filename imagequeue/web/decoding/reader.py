@@ -24,21 +24,21 @@ class BodyReader:
     hold: Callable[[int], object]
 
     def document(
-        self, format: str, body: bytes, *, limit: int, is_packed: bool, header_length: str | None = None
+        self, format: str, body: bytes, *, limit: int, packing: str, header_length: str | None = None
     ) -> Document:
         """What a JSON body asks for, and its image files; arguments and errors as DecoderPool.read has them."""
-        if not is_packed and len(body) <= INLINE_BYTES:
+        if not packing and len(body) <= INLINE_BYTES:
             return documents.read(format, body, header_length)
         return self.pool.read(
             format,
             body,
             self.turn,
             limit=limit,
-            is_packed=is_packed,
+            packing=packing,
             header_length=header_length,
             hold=self.hold,
         )
 
-    def unpacked(self, body: bytes, *, limit: int) -> bytes:
+    def unpacked(self, body: bytes, *, limit: int, packing: str) -> bytes:
         """A gzip or deflate body, of at most `limit` bytes without its packing. Errors: see DecoderPool.unpack."""
-        return self.pool.unpack(body, self.turn, limit=limit, hold=self.hold)
+        return self.pool.unpack(body, self.turn, limit=limit, packing=packing, hold=self.hold)

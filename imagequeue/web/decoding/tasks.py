@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from imagequeue import images
-from imagequeue.errors import BadRequest, ImageQueueError, TooLarge
+from imagequeue.errors import ImageQueueError, TooLarge
 from imagequeue.web.decoding import documents
+from imagequeue.web.decoding.packing import unpacked
 
 # What decoding takes for each pixel, at the most (WebP), and what parsing takes for each byte of JSON (empty lists);
 # docs/internals.md has the measurements.
@@ -18,10 +18,6 @@ BYTES_PER_JSON_BYTE = 26
 # A task that may take more waits for its turn among the large ones. It is a photograph of 8 megapixels, or 5.5 MB of
 # JSON.
 SMALL_BYTES = 144 * 2**20
-# Tells zlib to find out by itself whether gzip or zlib wraps the data.
-_ANY_WRAPPER = 32 + zlib.MAX_WBITS
-# Unpacked at a time.
-_PIECE = 64 * 1024
 
 Reply = tuple[dict[str, Any], list[bytes]]
 
@@ -72,45 +68,24 @@ def _decode(head: Mapping[str, Any], parts: list[bytes]) -> Reply:
 
 def _unpack(head: Mapping[str, Any], parts: list[bytes]) -> Reply:
     """A body as it was before it was compressed."""
-    return {}, [_unpacked(parts[0], head["limit"])]
+    return {}, [unpacked(parts[0], head["packing"], head["limit"])]
 
 
 def _read(head: Mapping[str, Any], parts: list[bytes]) -> Reply:
     """The image files in a JSON document, and what else it asks for; see documents."""
     body = parts.pop()
     _allow(head, len(body) * BYTES_PER_JSON_BYTE)
-    if head["is_packed"]:
-        small = SMALL_BYTES // BYTES_PER_JSON_BYTE
-        limit = head["limit"]
-        if not head["may_be_large"] and limit > small:
-            try:
-                body = _unpacked(body, small)
-            except TooLarge:
-                raise NeedsMore(limit * BYTES_PER_JSON_BYTE) from None
-        else:
-            body = _unpacked(body, limit)
+    packing, limit = head["packing"], head["limit"]
+    small = SMALL_BYTES // BYTES_PER_JSON_BYTE
+    if packing and limit > small and not head["may_be_large"]:
+        try:
+            body = unpacked(body, packing, small)
+        except TooLarge:
+            raise NeedsMore(limit * BYTES_PER_JSON_BYTE) from None
+    else:
+        body = unpacked(body, packing, limit)
     wanted, files = documents.read(head["format"], body, head.get("header_length"))
     return {"wanted": wanted}, files
-
-
-def _unpacked(body: bytes, limit: int) -> bytes:
-    """At most `limit` bytes of a gzip or zlib stream; never more than a piece beyond it are unpacked.
-
-    Raises TooLarge, BadRequest.
-    """
-    unpacker = zlib.decompressobj(_ANY_WRAPPER)
-    unpacked = bytearray()
-    try:
-        while body and not unpacker.eof:
-            unpacked += unpacker.decompress(body, _PIECE)
-            body = unpacker.unconsumed_tail
-            if len(unpacked) > limit:
-                raise TooLarge(f"The body is larger than {limit} bytes when it is unpacked.")
-    except zlib.error as error:
-        raise BadRequest(f"The compressed body is broken: {error}.") from error
-    if not unpacker.eof:
-        raise BadRequest("The compressed body is cut off.")
-    return bytes(unpacked)
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, Any], list[bytes]], Reply]] = {
