@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from imagequeue.errors import BadRequest, ClientError, ImageQueueError, Unavailable
 from imagequeue.events import LOGGER, log, warn
@@ -58,6 +58,8 @@ def create_app(
     """
     app = Flask("imagequeue.web")
     app.request_class = MemoryRequest
+    # No redirect to the path with one slash for two: it would be HTML, made of whatever host the client names.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["classifier"] = classifier
     app.extensions["metrics"] = meters = metrics.WebMetrics(classifier)
@@ -124,7 +126,10 @@ def _http_error(error: HTTPException) -> Response:
     except ValueError:
         code = "error"
     log("refused", **exchange.request_fields(), status=status, code=code, path=request.path[:200])
-    response = _error_response(status, code, error.description or code)
+    message = error.description or code
+    if isinstance(error, NotFound) and message == NotFound.description:
+        message = f"There is no {request.path[:100]}. Images go to POST /predict; GET /docs shows every path."
+    response = _error_response(status, code, message)
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(allowed)
     return response

@@ -20,7 +20,8 @@ DEFAULT_TOP = 5
 blueprint = Blueprint("predict", __name__)
 
 
-@blueprint.post("/predict")
+# Whoever writes a slash behind it means the same.
+@blueprint.post("/predict", strict_slashes=False)
 def predict() -> Response:
     """Classify one image or several; with `Prefer: respond-async`, accept them and answer at once."""
     top = read_top(request.args.get("top"))

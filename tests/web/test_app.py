@@ -46,6 +46,11 @@ def test_every_answer_has_its_id_its_time_and_no_type_to_guess(service: Service)
         ("GET", "/predict", 405, "method_not_allowed"),
         ("DELETE", "/livez", 405, "method_not_allowed"),
         ("GET", "/%00/../etc/passwd", 404, "not_found"),
+        ("GET", "/predict/", 405, "method_not_allowed"),
+        ("POST", "/predict//", 404, "not_found"),
+        ("POST", "/predict/x", 404, "not_found"),
+        ("GET", "/livez/", 404, "not_found"),
+        ("GET", "/static/../../settings.py", 404, "not_found"),
     ],
 )
 def test_what_flask_refuses_has_our_shape(service: Service, method: str, path: str, status: int, code: str) -> None:
@@ -56,6 +61,32 @@ def test_what_flask_refuses_has_our_shape(service: Service, method: str, path: s
     assert response.json["error"]["message"]
     assert response.json["id"] == response.headers["X-Request-ID"]
     assert ("Allow" in response.headers) == (status == 405)
+
+
+def test_two_slashes_are_no_redirect_to_one(service: Service) -> None:
+    for path in ("/static//style.css", "/jobs//x", "/predict//"):
+        response = service.client.get(path)
+        assert (response.status_code, response.json["error"]["code"]) == (404, "not_found"), path
+
+
+@pytest.mark.parametrize("path", ["/v1/models/null:nothing", "/v2/nowhere", "/v2/"])
+def test_what_flask_refuses_has_the_shape_of_its_protocol(service: Service, path: str) -> None:
+    response = service.client.post(path)
+    assert (response.status_code, list(response.json)) == (404, ["error"])
+
+
+def test_what_is_not_there_is_answered_with_the_path_that_people_look_for(service: Service) -> None:
+    message = service.client.post("/predict/" + "x" * 500).json["error"]["message"]
+    assert "Images go to POST /predict;" in message
+    assert len(message) < 200
+
+
+def test_a_body_beyond_the_limit_is_refused_as_json(service: Service) -> None:
+    for kind in ("image/png", "application/json", "multipart/form-data; boundary=x"):
+        response = service.client.post("/predict", data=bytes(20 * 2**20), content_type=kind)
+        assert (response.status_code, response.json["error"]["code"]) == (413, "too_large")
+    response = service.client.post("/v2/models/null/infer", data=bytes(20 * 2**20))
+    assert (response.status_code, list(response.json)) == (413, ["error"])
 
 
 def test_a_refusal_is_logged_with_the_request_its_code_and_its_reason(

@@ -50,6 +50,14 @@ def test_the_three_forms_of_one_image_get_the_same_answer(service: Service) -> N
     assert len({response.json["id"] for response in responses}) == 3
 
 
+def test_a_slash_behind_the_path_changes_nothing(service: Service) -> None:
+    response = service.client.post("/predict/?top=1", data=picture(1), content_type="image/png")
+    assert (response.status_code, response.json["predictions"]) == (
+        200,
+        [{"label": label(picture(1)), "probability": 1.0}],
+    )
+
+
 @pytest.mark.parametrize(("query", "count"), [("", 5), ("?top=1", 1), ("?top=17", 17), ("?top=01000", 1000)])
 def test_as_many_labels_come_back_as_are_asked_for(service: Service, query: str, count: int) -> None:
     assert len(send(service, picture(2), query).json["predictions"]) == count
