@@ -186,7 +186,7 @@ def _refusing() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise BadImage("The image cannot be decoded: its header is broken.") from error
     except Exception as error:
-        raise BadImage(f"The image cannot be decoded: {error}.") from error
+        raise BadImage(f"The image cannot be decoded: {str(error) or 'it is broken'}.") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageOps
@@ -109,6 +110,23 @@ def test_colour_of_16_bits_may_be_transparent() -> None:
 def test_cmyk_gives_the_reference_pixels() -> None:
     upload = encode(colours().convert("CMYK"), "JPEG")
     assert is_reference(decode(upload), reference(upload))
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "seen"),
+    [
+        ("PA", (0, 0), 255),
+        ("RGBa", (0, 0, 0, 0), 255),
+        ("CMYK", (0, 0, 0, 55), 200),
+        ("I", 200 * 257, 200),
+        ("I", -5, 0),
+        ("F", 200.0, 200),
+        ("F", 1e9, 255),
+        ("YCbCr", (200, 128, 128), 200),
+    ],
+)
+def test_modes_that_decoders_may_give_one_day_look_as_they_should(mode: str, colour: Any, seen: int) -> None:
+    assert images._rgb(Image.new(mode, (1, 1), colour)).getpixel((0, 0)) == (seen, seen, seen)
 
 
 def test_grey_of_16_bits_looks_like_the_same_grey_of_8() -> None:

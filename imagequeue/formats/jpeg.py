@@ -53,9 +53,9 @@ def essence(file: bytes) -> Essence:
     turned = orientation.of_exif(head.exif) if head.exif else orientation.UPRIGHT
     if turned == orientation.UPRIGHT and head.xmp:
         turned = orientation.of_xmp(head.xmp)
-    _check_scans(file, start, head)
     # Thumbnails are in the head, so an end that is found behind it is this picture's, or of one that follows it.
     has_end = file.rfind(EOI, start) >= 0
+    _check_scans(file, start, head, decodings=1 if has_end else 2)
     head.parts.append(view[start:])
     is_bare = sum(map(len, head.parts)) == len(file)
     return Essence(file if is_bare else b"".join(head.parts), turned, has_end=has_end)
@@ -95,14 +95,17 @@ def _note(head: _Head, marker: int, content: bytes) -> None:
         head.xmp = content[len(_XMP) :]
 
 
-def _check_scans(file: bytes, start: int, head: _Head) -> None:
-    """Raises BadImage for more scans than a picture of that size may have. start: of the first scan's marker."""
+def _check_scans(file: bytes, start: int, head: _Head, *, decodings: int) -> None:
+    """Raises BadImage for more scans than a picture of that size may have. start: of the first scan's marker.
+
+    decodings: how often it is decoded; a picture without its end twice.
+    """
     # Then libjpeg decodes one scan, whatever follows.
     is_one_scan = not head.is_progressive and file[start + 4 : start + 5] == bytes([head.channels])
     if is_one_scan or head.size is None:
         return
     pixels = max(1, head.size[0] * head.size[1])
-    limit = min(MAX_SCANS, max(MAX_SCANS_OF_ANY, MAX_SCANNED_PIXELS // pixels))
+    limit = min(MAX_SCANS, max(MAX_SCANS_OF_ANY, MAX_SCANNED_PIXELS // pixels)) // decodings
     scans, at = 0, start
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(file, at)

@@ -79,6 +79,12 @@ def test_a_large_picture_may_have_fewer_scans_but_as_many_as_encoders_write() ->
         jpeg.essence(scans(63, (4000, 4000)))
 
 
+def test_a_picture_that_is_decoded_twice_may_have_half_as_many_scans() -> None:
+    assert not jpeg.essence(scans(50)[:-2]).has_end
+    with pytest.raises(BadImage, match="more than 50 scans"):
+        jpeg.essence(scans(51)[:-2])
+
+
 def test_scans_are_counted_across_segments_and_restarts() -> None:
     comment = jpeg_segment(0xFE, b"\xff\xd9") + b"\xff\xd0\xff\x00"
     with pytest.raises(BadImage, match="more than 100 scans"):
