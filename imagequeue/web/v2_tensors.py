@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from imagequeue.errors import BadRequest
@@ -136,12 +137,16 @@ def _images(document: dict[str, Any], binary: bytes) -> list[bytes]:
     if size is None:
         if binary:
             raise BadRequest(f"{len(binary)} bytes follow the JSON, and no input has a `binary_data_size`.")
-        files = [from_base64(text, f"{INPUT}[{i}]") for i, text in enumerate(_flat(tensor.get("data")))]
+        texts = islice(_flat(tensor.get("data")), count + 1)
+        files = [from_base64(text, f"{INPUT}[{i}]") for i, text in enumerate(texts)]
     else:
         if size != len(binary):
             raise BadRequest(f"`binary_data_size` is {shown(size)}, and {len(binary)} bytes follow the JSON.")
-        files = list(_elements(binary))
-    if len(files) != count:
+        files = list(islice(_elements(binary), count + 1))
+    # One more than there should be is enough to know; millions of empty ones would take seconds.
+    if len(files) > count:
+        raise BadRequest(f"`{INPUT}` has more elements than the {count} of its shape.")
+    if len(files) < count:
         raise BadRequest(f"`{INPUT}` has {len(files)} elements, and its shape says {count}.")
     return files
 

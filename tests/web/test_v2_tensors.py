@@ -8,7 +8,9 @@ import struct
 
 import pytest
 
+from imagequeue.errors import BadRequest
 from imagequeue.model import NULL_CLASSES
+from imagequeue.web import v2_tensors
 from tests.support.inprocess import SIZE, Service
 from tests.support.load import null_label
 from tests.support.openinference import MODEL, best_of, changed, class_of, element, in_bytes, in_json, infer, split
@@ -153,6 +155,32 @@ def test_bytes_that_do_not_add_up_are_refused(service: Service, shape: list[int]
     tensor = {"name": "image", "datatype": "BYTES", "shape": shape, "parameters": parameters}
     response = infer(service, {"inputs": [tensor]}, content)
     assert (response.status_code, set(response.json)) == (400, {"error"})
+
+
+@pytest.mark.parametrize("count", [1, 128])
+def test_no_more_elements_are_looked_at_than_the_shape_has(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(v2_tensors, "from_base64", lambda text, where: read.append(where) or b"")
+    tensor: dict[str, object] = {"name": "image", "datatype": "BYTES", "shape": [count]}
+    with pytest.raises(BadRequest, match=f"more elements than the {count} of its shape"):
+        v2_tensors.read_request(json.dumps({"inputs": [tensor | {"data": ["AA=="] * 1000}]}).encode(), None)
+    assert len(read) == count + 1
+
+    unpacked: list[int] = []
+    unpack = v2_tensors._LENGTH.unpack_from
+
+    class Counting:
+        size = 4
+
+        def unpack_from(self, binary: bytes, offset: int) -> tuple[int, ...]:
+            unpacked.append(offset)
+            return unpack(binary, offset)
+
+    monkeypatch.setattr(v2_tensors, "_LENGTH", Counting())
+    head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": 40_000}}]}).encode()
+    with pytest.raises(BadRequest, match=f"more elements than the {count} of its shape"):
+        v2_tensors.read_request(head + bytes(40_000), str(len(head)))
+    assert len(unpacked) == count + 1
 
 
 def test_bytes_that_no_input_owns_are_refused(service: Service) -> None:
