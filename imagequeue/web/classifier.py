@@ -36,6 +36,7 @@ from imagequeue.web.decoding.pool import DecoderPool
 from imagequeue.web.decoding.reader import BodyReader
 from imagequeue.web.decoding.turn import Turn
 from imagequeue.web.hangups import HangUps
+from imagequeue.writable import WriteProbe
 
 # A subscription is made anew within milliseconds, unless its thread waits a second for its turn on a busy machine.
 REDIS_AWAY_SECONDS = 2.0
@@ -96,6 +97,7 @@ class Classifier:
             self.web_id = f"{name}:{uuid.uuid4().hex[:8]}"
             connections = connect(self.redis_url, name=name, size=POOL_SIZE)
             self._queue = JobQueue(connections, self.queue_name, result_ttl=self.result_ttl)
+            self._writes = WriteProbe(self._queue)
             # No repeats: a lost subscription must be noticed, not mended behind the waiter's back.
             subscription = connect(self.redis_url, name=f"{name}:waiter", repeats=0)
             self._waiter = Waiter(self._queue, subscription, self.web_id, poll_interval=self._poll_interval)
@@ -114,7 +116,7 @@ class Classifier:
                 ending()
 
     def why_not_ready(self) -> str:
-        """Empty when a request sent now would be served; else the one word of what is missing."""
+        """Empty when a request sent now would be served; else what is missing."""
         self.start()
         if self._is_draining():
             return "draining"
@@ -127,7 +129,7 @@ class Classifier:
             return "subscription"
         if not self.decoders.is_ready:
             return "decoders"
-        return "" if workers else "no worker"
+        return self._writes.refusal() or ("" if workers else "no worker")
 
     @property
     def queue(self) -> JobQueue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from imagequeue.connections import connect
 from imagequeue.jobqueue import JobQueue
@@ -60,6 +61,19 @@ def test_without_redis_it_is_alive_and_not_ready_and_recovers(make_redis: Callab
         eventually(lambda: why_not(service) == "")
     finally:
         service.stop()
+
+
+def test_with_a_redis_that_refuses_writes_it_is_not_and_says_why(
+    make_service: Callable[..., Service], client: redis.Redis
+) -> None:
+    service = make_service()
+    assert why_not(service) == ""
+    client.config_set("maxmemory", "1")
+    try:
+        eventually(lambda: why_not(service) == "redis: Redis has reached its memory limit.")
+    finally:
+        client.config_set("maxmemory", "0")
+    eventually(lambda: why_not(service) == "")
 
 
 def test_without_its_subscription_it_is_not(
