@@ -18,7 +18,6 @@ shows them, in the order of Redis's clock, coloured on a terminal.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import re
@@ -37,11 +36,17 @@ from imagequeue.errors import RedisDown
 from imagequeue.events import fail, log, warn
 from imagequeue.logstream import Line, LogReader, LogStream
 from imagequeue.logview import HEAD, LEVELS, is_wanted, painted, seconds_of
+from imagequeue.plaintext import UNSAFE, one_word, quoted, shortened, shortened_middle
 
 __all__ = ["configure", "fail", "log", "native_output_logged", "warn"]
 
 # What can stand behind `key=` without quotes and still be cut at the next space.
-_PLAIN = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f]+")
+_PLAIN = re.compile(rf"[^\s\"'={UNSAFE}]+")
+# What a client sends may be 32 kB long and become a field of each of its lines: characters of one field, of a
+# traceback, and of a line, in which each of them may be written as twelve.
+MAX_FIELD = 500
+MAX_TRACEBACK = 8000
+MAX_LINE = 16_384
 
 
 class LineFormatter(logging.Formatter):
@@ -54,11 +59,17 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         action, fields = _content(record)
+        fields = {name: shortened(value, MAX_FIELD) for name, value in fields.items()}
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
-            fields = {**fields, "traceback": record.exc_text}
-        return self.compose(_timestamp(record.created), record.levelname, action, fields)
+            fields["traceback"] = shortened_middle(record.exc_text, MAX_TRACEBACK)
+        head = (_timestamp(record.created), record.levelname, action[:MAX_FIELD])
+        line = self.compose(*head, fields)
+        if len(line) > MAX_LINE:
+            limit = MAX_LINE // (12 * (len(fields) + 1))
+            line = self.compose(*head, {name: shortened(value, limit) for name, value in fields.items()})
+        return line
 
     def compose(self, timestamp: str, level: str, action: str, fields: dict[str, object]) -> str:
         pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items())
@@ -70,7 +81,7 @@ class JsonFormatter(LineFormatter):
 
     def compose(self, timestamp: str, level: str, action: str, fields: dict[str, object]) -> str:
         head = dict(zip(HEAD, (timestamp, self.server, self.script, level, action), strict=True))
-        return json.dumps(head | fields, default=str)
+        return quoted(head | fields, default=str)
 
 
 class LogFile(WatchedFileHandler):
@@ -206,12 +217,13 @@ def _second(seconds: int) -> str:
 def _value(value: object) -> str:
     text = str(value)
     # Ids are told at once from what needs a closer look.
-    return text if text.isalnum() or _PLAIN.fullmatch(text) else json.dumps(text)
+    return text if text.isalnum() or _PLAIN.fullmatch(text) else quoted(text)
 
 
 def _text(content: dict[str, object], is_coloured: bool) -> str:
-    fields = dict(content)
-    time, server, script, level, action = (str(fields.pop(name, "-")) for name in HEAD)
+    """Whoever may write into Redis may have written the entry: it reaches the terminal as words and nothing else."""
+    fields = {one_word(name): shortened(value, MAX_TRACEBACK) for name, value in content.items() if name not in HEAD}
+    time, server, script, level, action = (one_word(shortened(content.get(name, "-"), MAX_FIELD)) for name in HEAD)
     line = LineFormatter(server, script).compose(time, level, action, fields)
     return painted(line) if is_coloured else line
 
@@ -219,7 +231,7 @@ def _text(content: dict[str, object], is_coloured: bool) -> str:
 def _show(reader: LogReader, wanted: argparse.Namespace) -> None:
     def show(line: Line) -> None:
         if is_wanted(line.content, job=wanted.job, server=wanted.server, level=wanted.level):
-            text = json.dumps(line.content) if wanted.json else _text(line.content, sys.stdout.isatty())
+            text = quoted(line.content) if wanted.json else _text(line.content, sys.stdout.isatty())
             print(text, flush=wanted.follow)
 
     if wanted.since is not None or not wanted.follow:

@@ -3,6 +3,9 @@
 A line costs its writer an append to a list in memory; a thread sends what has gathered, many lines in one round trip.
 While Redis is away the lines wait, as many as there is room for; then the oldest go, and how many is said as soon as
 it can be. Nothing here ever holds up whoever logs.
+
+The log must never be what fills a Redis, whose memory is for the jobs: the stream is bounded in lines and in bytes, and
+a Redis that is nearly full gets no lines at all (see logroom).
 """
 
 from __future__ import annotations
@@ -24,12 +27,15 @@ import redis
 from imagequeue.connections import connect, redis_errors
 from imagequeue.errors import ImageQueueError
 from imagequeue.events import warn
+from imagequeue.logroom import LogRoom
 
-# Some 15 MB of Redis's memory.
+# Some 15 MB of Redis's memory, if they are as long as most lines are; see logroom for those that are not.
 MAX_LINES = 50_000
 # In memory, while Redis is away.
 MAX_WAITING = 10_000
+MAX_WAITING_BYTES = 4 * 2**20
 BATCH = 500
+BATCH_BYTES = 256 * 1024
 PAUSE_SECONDS = 0.2
 LONGEST_PAUSE = 5.0
 # Hosts' clocks drift; how far from Redis's is looked up anew this often.
@@ -47,14 +53,28 @@ class LogStream(logging.Handler):
     Safe across forks: the child starts with nothing to send and a connection of its own.
     """
 
-    def __init__(self, redis_url: str, queue_name: str, *, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        queue_name: str,
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        """max_waiting, max_waiting_bytes: of lines that are not sent yet; the oldest give way."""
         super().__init__()
         # To have imported all that redis-py imports as it goes: a fork in the middle of that, in the sending thread,
         # would leave the child with half a module for ever.
         connect(redis_url, name="log").close()
         self._redis_url = redis_url
         self._key = key_of(queue_name)
-        self._waiting: deque[tuple[float, str]] = deque(maxlen=max_waiting)
+        self._waiting: deque[tuple[float, str]] = deque()
+        self._max_waiting = max_waiting
+        self._max_waiting_bytes = max_waiting_bytes
+        # Characters, which in this JSON are bytes: ever put into the list, and ever taken out. Each has one writer, the
+        # thread that logs (under the handler's lock) and the one that sends, so that neither waits for the other.
+        self._put = 0
+        self._taken = 0
         self._dropped = 0
         self._is_away = False
         self._pid = 0
@@ -63,9 +83,17 @@ class LogStream(logging.Handler):
         # `logging` calls this under the handler's lock, which it makes anew in a forked child.
         if self._pid != os.getpid():
             self._start()
-        if len(self._waiting) == self._waiting.maxlen:
+        line = self.format(record)
+        self._waiting.append((record.created, line))
+        self._put += len(line)
+        while len(self._waiting) > self._max_waiting or self._put - self._taken > self._max_waiting_bytes:
+            try:
+                _, oldest = self._waiting.popleft()
+            except IndexError:
+                # The other thread has taken the last one, and has not counted it yet.
+                break
+            self._put -= len(oldest)
             self._dropped += 1
-        self._waiting.append((record.created, self.format(record)))
 
     def close(self) -> None:
         """Send what waits, for as long as that takes two seconds at most. `logging` calls it at the process's end."""
@@ -78,7 +106,7 @@ class LogStream(logging.Handler):
         self._pid = os.getpid()
         # What a parent had waiting, the parent sends.
         self._waiting.clear()
-        self._dropped = 0
+        self._put = self._taken = self._dropped = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._send_forever, name="log-stream", daemon=True)
         self._thread.start()
@@ -88,6 +116,7 @@ class LogStream(logging.Handler):
     def _send_forever(self) -> None:
         # No repeats: they would be seen as the same line twice.
         client = connect(self._redis_url, name=f"log:{os.getpid()}", repeats=0)
+        room = LogRoom(client, self._key)
         in_hand: list[tuple[float, str]] = []
         pause, asked, ahead = PAUSE_SECONDS, -CLOCK_SECONDS, 0.0
         while not self._closing.wait(pause) or self._waiting or in_hand:
@@ -96,9 +125,7 @@ class LogStream(logging.Handler):
                     if time.monotonic() - asked > CLOCK_SECONDS:
                         ahead, asked = seconds_ahead(client), time.monotonic()
                     while in_hand or self._waiting:
-                        # The handler's thread may take the oldest away, so one at a time.
-                        while self._waiting and len(in_hand) < BATCH:
-                            in_hand.append(self._waiting.popleft())
+                        room.make(self._take(in_hand))
                         self._send(client, in_hand, ahead)
                         in_hand.clear()
                 pause = PAUSE_SECONDS
@@ -109,6 +136,20 @@ class LogStream(logging.Handler):
                     return
                 self._say_away(error)
                 pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _take(self, in_hand: list[tuple[float, str]]) -> int:
+        """Fill it up with what waits; returns how many bytes it has then."""
+        size = sum(len(line) for _, line in in_hand)
+        while self._waiting and len(in_hand) < BATCH and size < BATCH_BYTES:
+            # The handler's thread may take the oldest away, so one at a time.
+            try:
+                in_hand.append(self._waiting.popleft())
+            except IndexError:
+                break
+            length = len(in_hand[-1][1])
+            self._taken += length
+            size += length
+        return size
 
     def _send(self, client: redis.Redis, lines: list[tuple[float, str]], ahead: float) -> None:
         pipeline = client.pipeline(transaction=False)
@@ -180,7 +221,7 @@ class LogReader:
             try:
                 content = json.loads(fields[b"line"])
                 yield Line(int(fields[b"at"]), dict(content))
-            except (KeyError, ValueError, TypeError):
+            except (KeyError, ValueError, TypeError, RecursionError):
                 # Somebody else's entry.
                 continue
 

@@ -14,6 +14,7 @@ SCRIPTS = [ROOT / name for name in ("run_web_server.py", "run_model_server.py", 
 LAYERS = {
     "errors": 0,
     "events": 0,
+    "plaintext": 0,
     "cpus": 0,
     "job": 1,
     "formats": 0,
@@ -25,8 +26,10 @@ LAYERS = {
     "ticket": 0,
     "jobstate": 3,
     "waiter": 3,
+    "writable": 3,
     "trace": 2,
     "tracestore": 3,
+    "logroom": 2,
     "logstream": 2,
     "logview": 0,
     "casts": 0,
@@ -89,7 +92,7 @@ def test_only_web_imports_flask() -> None:
 
 
 def test_only_the_modules_that_talk_to_redis_import_it() -> None:
-    assert importers("redis") == {"connections", "scripts", "jobqueue", "doorbell", "waiter", "logstream"}
+    assert importers("redis") == {"connections", "scripts", "jobqueue", "doorbell", "waiter", "logroom", "logstream"}
 
 
 def test_only_metrics_and_web_import_prometheus() -> None:

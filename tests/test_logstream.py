@@ -10,13 +10,13 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
 
-from imagequeue import logstream
+from imagequeue import logroom, logstream
 from imagequeue.logstream import LogReader, LogStream, key_of
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import ROOT, eventually
@@ -221,3 +221,74 @@ def test_a_redis_that_was_never_there_ends_no_process() -> None:
     started = time.monotonic()
     stream.close()
     assert time.monotonic() - started < 10
+
+
+def test_the_stream_is_capped_in_bytes_however_long_the_lines_are(
+    each_redis: RedisServer, client: redis.Redis, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logroom, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(logroom, "MEASURE_BYTES", 2**18)
+    attach(logger, each_redis.url)
+    for _ in range(1500):
+        logger.info("short")
+    eventually(lambda: client.xlen(KEY) == 1500)
+    for number in range(800):
+        logger.info("x" * 8000 + str(number))
+        if number % 100 == 0:
+            eventually(lambda number=number: client.xlen(KEY) and actions(client)[-1].endswith(f"x{number}"))
+    eventually(lambda: actions(client)[-1].endswith("x799"))
+    used: Any = client.memory_usage(KEY, samples=0)
+    assert used < 2 * 2**20, "6.4 MB were written"
+    assert used > 2**18, "the latest lines are kept"
+
+
+def test_what_waits_while_redis_is_away_is_bounded_in_bytes(redis_server: RedisServer, logger: logging.Logger) -> None:
+    redis_server.stop()
+    stream = attach(logger, redis_server.url, max_waiting_bytes=100_000)
+    for number in range(1000):
+        logger.info("x" * 4000 + str(number))
+    assert sum(len(line) for _, line in stream._waiting) <= 100_000
+    redis_server.start()
+    with redis_server.client() as client:
+        eventually(lambda: "log_dropped" in actions(client))
+        kept = [action for action in actions(client) if action.startswith("x")]
+        lines = [json.loads(fields[b"line"]) for _, fields in client.xrange(KEY)]  # type: ignore[union-attr]
+    assert kept[-1].endswith("x999")
+    (dropped,) = [line["lines"] for line in lines if line["action"] == "log_dropped"]
+    assert dropped >= 1000 - len(kept) > 0
+
+
+def test_a_redis_that_is_nearly_full_gets_no_lines_and_jobs_find_room(
+    make_redis: Callable[..., RedisServer], logger: logging.Logger
+) -> None:
+    server = make_redis(maxmemory="64mb", **{"maxmemory-policy": "noeviction"})
+    stream = attach(logger, server.url)
+    with server.client() as client:
+        for number in range(60):
+            client.set(f"jobs:{number}", bytes(2**20))
+            if client.info("memory")["used_memory"] > 0.9 * 64 * 2**20:
+                break
+        logger.info("no room")
+        eventually(lambda: stream._is_away)
+        assert not client.exists(KEY)
+        client.set("another", bytes(2**20))
+        client.flushall()
+        eventually(lambda: "no room" in actions(client))
+        said = [json.loads(fields[b"line"]) for _, fields in client.xrange(KEY)]  # type: ignore[union-attr]
+    (reason,) = [line["reason"] for line in said if line["action"] == "log_stream_away"]
+    assert "the rest is for jobs" in reason
+
+
+def test_the_stream_takes_an_eighth_of_a_small_redis(
+    make_redis: Callable[..., RedisServer], logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logroom, "MEASURE_BYTES", 2**18)
+    server = make_redis(maxmemory="16mb", **{"maxmemory-policy": "noeviction"})
+    attach(logger, server.url)
+    with server.client() as client:
+        for number in range(2000):
+            logger.info("x" * 8000 + str(number))
+            if number % 400 == 0:
+                eventually(lambda number=number: client.xlen(KEY) and actions(client)[-1].endswith(f"x{number}"))
+        used: Any = client.memory_usage(KEY, samples=0)
+    assert used < 4 * 2**20, "16 MB were written"

@@ -167,3 +167,43 @@ def test_an_error_in_the_block_passes_and_standard_error_is_as_before() -> None:
     )
     assert ' ERROR weights_missing reason="no weights"' in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("letter", ["x", "\xff", "\x01", "\U0001f642"])
+def test_what_a_client_sends_makes_no_long_line(terminal: Terminal, format: str, letter: str) -> None:
+    configure(format=format)
+    logutil.log("refused", reason=letter * 32_000, path=letter * 4000, status=400)
+    logging.getLogger("gunicorn.error").warning("Invalid Header: %s", letter * 32_000)
+    first, second = terminal.text.splitlines()
+    assert max(len(first), len(second)) <= logutil.MAX_LINE
+    assert "+31" in first
+    assert "status" in first, "what comes after a long field is still there"
+    if format == "json":
+        assert json.loads(first)["status"] == 400
+        assert json.loads(first)["reason"][:100] == letter * 100
+
+
+def test_a_line_of_many_long_fields_is_cut_once_more(terminal: Terminal) -> None:
+    configure(format="json")
+    logutil.log("refused", **{f"field{number}": "\U0001f642" * 500 for number in range(10)})
+    assert len(terminal.text) <= logutil.MAX_LINE + 1
+    assert len(json.loads(terminal.text)) == 15
+
+
+def test_a_traceback_is_cut_in_its_middle(terminal: Terminal) -> None:
+    configure()
+    try:
+        raise ValueError("x" * 50_000 + "the end")
+    except ValueError:
+        logging.getLogger("imagequeue").exception("unexpected", extra={"fields": {"request": "r1"}})
+    assert len(terminal.text) <= logutil.MAX_LINE
+    assert "request=r1" in terminal.text
+    assert "Traceback (most recent call last)" in terminal.text
+    assert 'the end"' in terminal.text
+
+
+def test_letters_that_run_the_other_way_are_escaped(terminal: Terminal) -> None:
+    configure()
+    logutil.log("seen", value="photo\u202egpj.exe", more="a\x7fb")
+    assert terminal.text.endswith(' seen value="photo\\u202egpj.exe" more="a\\u007fb"\n')

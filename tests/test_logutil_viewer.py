@@ -96,3 +96,21 @@ def test_a_redis_that_is_away_is_said_in_one_line() -> None:
     ended = Viewer(f"redis://127.0.0.1:{free_port()}/0").run()
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert "REDIS_URL" in ended.stderr
+
+
+def test_an_entry_of_somebody_elses_reaches_the_terminal_as_words(redis_server: RedisServer) -> None:
+    hostile = "\x1b[2J\x1b]0;x\x07\r\n\x9b31m\x7f\u202egpj"
+    names = ("time", "server", "script", "level", "action", hostile, "says")
+    with redis_server.client() as client:
+        client.xadd("{image_queue}:log", {"at": 1, "line": json.dumps(dict.fromkeys(names, hostile))})
+        client.xadd("{image_queue}:log", {"at": 2, "line": json.dumps({"action": "did", "says": "x" * 10**6})})
+        client.xadd("{image_queue}:log", {"at": 3, "line": "[" * 100_000})
+    viewer = Viewer(redis_server.url)
+    for output in (viewer.run().stdout, viewer.run("--json").stdout):
+        first, second = output.splitlines()
+        assert first.isprintable()
+        assert second.isprintable()
+    shown = viewer.run().stdout.splitlines()
+    assert r"\x1b[2J" in shown[0]
+    assert len(shown[1]) < 10_000
+    assert json.loads(viewer.run("--json").stdout.splitlines()[0])["action"] == hostile

@@ -46,13 +46,15 @@ def test_the_redis_user_of_the_page_can_do_what_the_service_does_and_no_more(
     admin.execute_command("ACL", "SETUSER", "imagequeue", *rules.replace("PASSWORD", "secret").split())
     url = f"redis://imagequeue:secret@127.0.0.1:{redis_server.port}/0"
 
-    system = make_system(url, API_KEYS="alice:k", RATE_LIMIT="100/minute").start()
+    system = make_system(url, API_KEYS="alice:k", RATE_LIMIT="100/minute", LOG_REDIS=1).start()
     key = {"X-API-Key": "k"}
     assert system.predict(picture(1), **key).status_code == 200
     assert not admin.acl_log()
     for path in ("/readyz", "/stats", "/metrics"):
         assert requests.get(f"{system.url}{path}", headers=key, timeout=20).status_code == 200, admin.acl_log()
+    eventually(lambda: admin.xlen("{image_queue}:log"), what="a log line in Redis")
     for script in (*system.webs, *system.workers):
+        assert "log_stream_away" not in script.output
         assert "NOPERM" not in script.output
         assert "permit" not in script.output
     denied = admin.acl_log()
