@@ -15,6 +15,7 @@ LAYERS = {
     "errors": 0,
     "events": 0,
     "plaintext": 0,
+    "throttle": 1,
     "cpus": 0,
     "job": 1,
     "formats": 0,

@@ -28,6 +28,7 @@ from imagequeue.errors import Unavailable
 from imagequeue.events import warn
 from imagequeue.web import tracecontext
 from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
+from imagequeue.web.malformed import MalformedRequests
 from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
 from imagequeue.web.rebuff import Rebuff, head_too_long
 from imagequeue.web.redaction import redact
@@ -46,7 +47,7 @@ MAX_LEAVING = 1024
 END_OF_HEAD = b"\r\n\r\n"
 
 
-class PacedWorker(ThreadWorker):  # type: ignore[misc, unused-ignore]
+class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused-ignore]
     """Gunicorn's gthread worker with the limits above."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

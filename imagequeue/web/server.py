@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import mmap
 import os
 import resource
@@ -19,7 +20,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from imagequeue.events import log
+from imagequeue.throttle import Throttle
 from imagequeue.web.doorman import Doorman
+from imagequeue.web.gunicornoptions import TOWARDS_CLIENTS
 from imagequeue.web.pace import PacedWorker
 from imagequeue.web.sharedcounts import SharedCounts
 
@@ -41,11 +44,29 @@ class SharedFlag:
 
 
 class GunicornLogger(Logger):  # type: ignore[misc, unused-ignore]
-    """Gunicorn's lines go up to the root logger, and so get the project's one format."""
+    """Gunicorn's lines go up to the root logger, and so get the project's one format; a few of each kind a second.
+
+    Clients can cause some of them, with a traceback. Malformed requests have lines of their own, see malformed.
+    """
 
     def setup(self, cfg: Any) -> None:
         self.error_log.propagate = True
         self.error_log.handlers.clear()
+        self._throttle = Throttle()
+
+    def warning(self, msg: Any, *args: Any, **more: Any) -> None:
+        self._some(logging.WARNING, msg, args, more)
+
+    def error(self, msg: Any, *args: Any, **more: Any) -> None:
+        self._some(logging.ERROR, msg, args, more)
+
+    def exception(self, msg: Any, *args: Any, **more: Any) -> None:
+        self._some(logging.ERROR, msg, args, {"exc_info": True} | more)
+
+    def _some(self, level: int, msg: Any, args: tuple[Any, ...], more: dict[str, Any]) -> None:
+        # Some messages come filled in; how they begin is their kind.
+        if self._throttle.admits(str(msg)[:24]):
+            self.error_log.log(level, msg, *args, **more)
 
 
 class DrainingArbiter(Arbiter):  # type: ignore[misc, unused-ignore]
@@ -95,7 +116,7 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         self._waiting = SharedCounts()
         # One more than the connections of each process.
         self._connections = SharedCounts()
-        self._options: dict[str, Any] = {
+        self._options: dict[str, Any] = TOWARDS_CLIENTS | {
             "bind": address,
             "workers": processes,
             "worker_class": PacedWorker,
@@ -103,7 +124,6 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
             "threads": threads + REFUSING_THREADS,
             # Connections that are kept alive wait in a selector and cost no thread.
             "worker_connections": threads + 4096,
-            "keepalive": 65,
             "graceful_timeout": int(request_timeout) + 5,
             "proc_name": "imagequeue-web",
             "logger_class": GunicornLogger,
@@ -149,6 +169,8 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         self._connections.set(age, 0)
 
     def run(self) -> None:
+        # Gunicorn would take it for a prefix that every path begins with, and answer 500 where one does not.
+        os.environ.pop("SCRIPT_NAME", None)
         arbiter = DrainingArbiter(self)
         arbiter.draining = self._draining
         arbiter.drain_seconds = self._drain_seconds

@@ -14,6 +14,7 @@ import pytest
 
 from imagequeue.client import Client, ServerAway
 from imagequeue.errors import ClientError, DeadlineExceeded, ImageQueueError, JobFailed, Unavailable
+from imagequeue.web.malformed import _REFUSALS
 from tests.conftest import KINDS, redis_binary
 from tests.support.redisserver import RedisServer
 from tests.support.system import ROOT, System, eventually
@@ -64,8 +65,10 @@ def test_the_page_tells_each_error_that_a_request_can_meet_with_its_status() -> 
     kinds = [*every_kind(ClientError), *every_kind(Unavailable), DeadlineExceeded, JobFailed]
     # Those of the client in Python have a class of their own, and no server answers them.
     there = {(kind.status, kind.code) for kind in kinds if kind not in (Unavailable, ServerAway)}
-    # What Flask and the event loop tell by themselves.
-    assert told == there | {(405, "method_not_allowed"), (431, "bad_request"), (500, ImageQueueError.code)}
+    # What Flask and the event loop tell by themselves, and what is told to bytes that are not HTTP.
+    there |= {(405, "method_not_allowed"), (431, "bad_request"), (500, ImageQueueError.code)}
+    codes = [(int(refusal.status[:3]), refusal.code) for _, refusal in _REFUSALS]
+    assert told == there | set(codes)
 
 
 def every_kind(kind: type[ImageQueueError]) -> list[type[ImageQueueError]]:
