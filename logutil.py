@@ -18,10 +18,12 @@ shows them, in the order of Redis's clock, coloured on a terminal.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import re
 import signal
+import stat
 import sys
 import threading
 import time
@@ -191,9 +193,20 @@ def _lines_to(file: int | str) -> TextIOWrapper:
 
     Without Python's buffer: a process forked while another thread is in it would wait for its lock for ever.
     """
-    raw = FileIO(file, "a", closefd=isinstance(file, str))
+    raw = FileIO(file, "a", closefd=isinstance(file, str), opener=None if isinstance(file, int) else _open_log)
     # The name of somebody's photograph need not be Unicode.
     return TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+def _open_log(path: str, flags: int) -> int:
+    """Raises PermissionError for another user's FIFO: writing to it would wait for as long as that user likes."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    found = os.fstat(descriptor)
+    if stat.S_ISFIFO(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, "It is another user's FIFO", path)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _content(record: logging.LogRecord) -> tuple[str, dict[str, object]]:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -176,7 +177,12 @@ def _lock_file() -> int | None:
     for folder, name in ((home(), "imagequeue.lock"), (Path(tempfile.gettempdir()), f"imagequeue-{os.getuid()}.lock")):
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            return os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            lock = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+            found = os.fstat(lock)
+            # Another user, who has made it first, could hold it for good.
+            if found.st_uid in (0, os.geteuid()) and stat.S_ISREG(found.st_mode):
+                return lock
+            os.close(lock)
     return None
 
 

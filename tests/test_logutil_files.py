@@ -132,3 +132,30 @@ def test_a_directory_that_goes_away_costs_the_line_and_nothing_else(tmp_path: Pa
     written = (directory / "run_test.log").read_text()
     assert "before" in written
     assert "after" in written
+
+
+def test_a_fifo_where_the_log_should_be_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run_test.log")
+    ended = run(
+        'logutil.configure(server="host-1", script="run_test.py", directory=os.environ["LOGS"])', LOGS=str(tmp_path)
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"LOG_DIR: {tmp_path} cannot be written to: ")
+
+
+def test_another_users_fifo_is_not_written_to_though_somebody_reads_it(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a FIFO away")
+    os.mkfifo(tmp_path / "run_test.log")
+    os.chown(tmp_path / "run_test.log", 65534, 65534)
+    reading = os.open(tmp_path / "run_test.log", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ended = run(
+            'logutil.configure(server="host-1", script="run_test.py", directory=os.environ["LOGS"])', LOGS=str(tmp_path)
+        )
+    finally:
+        os.close(reading)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        f"LOG_DIR: {tmp_path} cannot be written to: It is another user's FIFO.\n",
+    )

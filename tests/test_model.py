@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -284,3 +285,16 @@ def test_an_own_model_is_served_from_file_to_answer(
             assert (answer.predictions[0].label, answer.model) == (label, "three-colours")
             assert len(answer.predictions) == 2
         assert sum(p.probability for p in client.predict(picture(1)).predictions) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_lock_that_another_user_has_made_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, shared = tmp_path / "keras", tmp_path / "shared"
+    home.mkdir()
+    shared.mkdir()
+    os.mkfifo(home / "imagequeue.lock")
+    monkeypatch.setenv("KERAS_HOME", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    lock = kerasmodel._lock_file()
+    assert lock is not None
+    assert Path(f"/proc/self/fd/{lock}").resolve().parent == shared
+    os.close(lock)

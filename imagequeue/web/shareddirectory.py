@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +38,8 @@ def shared_directory() -> Iterator[None]:
             _remove_abandoned(directory.parent)
         else:
             directory, lock = Path(named), None
-            directory.mkdir(parents=True, exist_ok=True)
+            # What is in it is mapped into each process: for this user's own.
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"{DIRECTORY_VARIABLE}: no directory for the metrics can be made: {error}.") from error
     os.environ[DIRECTORY_VARIABLE] = str(directory)
@@ -62,9 +65,32 @@ def _make() -> tuple[Path, IO[str]]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """What servers left behind that were killed."""
+    """What this user's servers left behind that were killed."""
     for directory in parent.glob(f"{_PREFIX}*"):
         # Somebody else's, in use, or removed by another server that starts now.
-        with suppress(OSError), open(directory / _LOCK) as lock:
+        with suppress(OSError), _lock_of(directory) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _lock_of(directory: Path) -> Iterator[int]:
+    """The lock's descriptor. Raises OSError if the directory is not this user's, or the lock is not a file.
+
+    Anybody may make such a name in a place that all users share: another user's directory, in which the lock is a FIFO,
+    whose opening waits for as long as that user likes.
+    """
+    with _opened(directory, os.O_DIRECTORY) as place, _opened(_LOCK, os.O_NONBLOCK, place) as lock:
+        if os.fstat(place).st_uid != os.geteuid() or not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise PermissionError(errno.EPERM, "This is not a directory of this user's servers.")
+        yield lock
+
+
+@contextmanager
+def _opened(path: str | Path, flags: int, place: int | None = None) -> Iterator[int]:
+    """To read, and not through a symbolic link. place: the descriptor of its directory."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=place)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -94,3 +94,54 @@ def test_unless_a_place_is_chosen_it_lies_in_memory_where_no_full_disk_can_end_a
     monkeypatch.setenv(DIRECTORY_VARIABLE, "")
     with shared_directory():
         assert Path(os.environ[DIRECTORY_VARIABLE]).parent == Path("/dev/shm")
+
+
+@pytest.mark.parametrize("is_anothers", [False, True])
+def test_a_trap_in_the_shared_place_keeps_no_server_from_its_start_and_is_left_there(
+    tmp_path: Path, is_anothers: bool
+) -> None:
+    trap = tmp_path / "imagequeue-metrics-trap"
+    trap.mkdir(mode=0o755)
+    os.mkfifo(trap / "lock")
+    (tmp_path / "imagequeue-metrics-link").symlink_to(trap)
+    if is_anothers:
+        if os.geteuid() != 0:
+            pytest.skip("only root may give a directory away")
+        for path in (trap / "lock", trap):
+            os.chown(path, 65534, 65534)
+    ended = subprocess.run(
+        [sys.executable, "-c", SERVER],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), DIRECTORY_VARIABLE: ""},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=20,
+        check=True,
+    )
+    assert ended.stdout == b"made\n"
+    assert (trap / "lock").exists()
+
+
+def test_another_users_directory_is_not_removed_though_its_lock_is_free(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "imagequeue-metrics-other"
+    other.mkdir()
+    (other / "lock").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv(DIRECTORY_VARIABLE, "")
+    with monkeypatch.context() as as_another:
+        as_another.setattr(os, "geteuid", lambda: os.stat(other).st_uid + 1)
+        with shared_directory():
+            pass
+    assert other.exists()
+    with shared_directory():
+        assert not other.exists()
+
+
+def test_what_is_made_is_for_this_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for named in ("", str(tmp_path / "mine")):
+        monkeypatch.setenv(DIRECTORY_VARIABLE, named)
+        with shared_directory():
+            assert Path(os.environ[DIRECTORY_VARIABLE]).stat().st_mode & 0o777 == 0o700
