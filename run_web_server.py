@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from flask import Flask
@@ -23,6 +24,7 @@ from imagequeue.web.classifier import Classifier
 from imagequeue.web.decoding.pool import DecoderPool, decoders_for
 from imagequeue.web.guesses import RATE as GUESS_RATE
 from imagequeue.web.guesses import Guesses
+from imagequeue.web.hosts import ANY, Hosts, names_for
 from imagequeue.web.keys import ApiKeys
 from imagequeue.web.ratelimit import RateLimit
 from imagequeue.web.server import SharedFlag, WebServer
@@ -30,7 +32,8 @@ from imagequeue.web.shareddirectory import shared_directory
 from settings import Settings, help_text, load_or_exit
 
 
-def build_app(settings: Settings, draining: SharedFlag) -> Flask:
+def build_app(settings: Settings, draining: SharedFlag, hosts: Sequence[str]) -> Flask:
+    """hosts: the names by which it may be asked for."""
     classifier = Classifier(
         redis_url=settings.redis_url,
         queue_name=settings.image_queue,
@@ -57,6 +60,8 @@ def build_app(settings: Settings, draining: SharedFlag) -> Flask:
         cors_origins=settings.cors_origins,
         samples_directory=Path(__file__).with_name("samples"),
         is_tracing=settings.traces,
+        hosts=Hosts(hosts),
+        root_path=settings.root_path,
     )
 
 
@@ -96,7 +101,7 @@ def main() -> None:
     logutil.log("starting", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
     with shared_directory():
         WebServer(
-            lambda: build_app(settings, draining),
+            lambda: build_app(settings, draining, settings.allowed_hosts or names_for(settings.web_host)),
             draining,
             address=f"{host}:{settings.web_port}",
             processes=settings.web_processes,
@@ -112,7 +117,8 @@ def __getattr__(name: str) -> Flask:
         raise AttributeError(name)
     settings = load_or_exit()
     configure_logging(settings)
-    return build_app(settings, SharedFlag())
+    # Who starts Gunicorn says where it listens, not WEB_HOST.
+    return build_app(settings, SharedFlag(), settings.allowed_hosts or (ANY,))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,18 @@ class Settings:
     )
     web_host: str = _setting("127.0.0.1", casts.text, "the address that the web server listens on")
     web_port: int = _setting(5000, casts.port, "its port; 0 for any free one")
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        casts.host_names,
+        "names by which the web server may be asked for (the request's Host), commas between; `.example.org` for all "
+        "below it, `*` for every one. Behind a proxy on this machine: the names that it passes on",
+        shown="`localhost` and the like where WEB_HOST is one of them, else `*`",
+    )
+    root_path: str = _setting(
+        "",
+        casts.root_path,
+        "the prefix of all its paths behind a proxy that passes it on, as `/images`; see docs/security.md",
+    )
     web_processes: int = _setting(
         lambda: min(cpus.available(), 4),
         casts.count(1),

@@ -19,6 +19,7 @@ _KINDS: tuple[type[ImageQueueError], ...] = (
     errors.Cancelled,
     errors.TooLarge,
     errors.Unsupported,
+    errors.Misdirected,
     errors.BadImage,
     errors.TooMany,
     errors.Unavailable,

@@ -96,6 +96,22 @@ def origins(value: str) -> tuple[str, ...]:
     return origins
 
 
+def host_names(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in value.split(","))
+    if names != ("*",) and not all(
+        re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", name, re.ASCII) for name in names
+    ):
+        raise ValueError("`*`, or names without a port, as example.org, .example.org or [::1], separated by commas")
+    return names
+
+
+def root_path(value: str) -> str:
+    path = value.rstrip("/")
+    if path and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[\w.~-]+)+", path, re.ASCII):
+        raise ValueError("a path as /images: parts of letters, digits and . _ ~ -, each behind a slash")
+    return path
+
+
 def queue_name(value: str) -> str:
     if not value or set(value) & set("{}"):
         raise ValueError("a name without braces; they would change the queue's cluster slot")

@@ -10,6 +10,7 @@
     │   ├── Cancelled         409     somebody gave the job up: DELETE /jobs/<id>
     │   ├── TooLarge          413
     │   ├── Unsupported       415
+    │   ├── Misdirected       421     for a Host that is not this server's
     │   ├── BadImage          422
     │   ├── TooMany           429
     │   ├── ClientGone        499     it hung up before its answer came
@@ -90,6 +91,11 @@ class TooLarge(ClientError):
 class Unsupported(ClientError):
     status = 415
     code = "unsupported_type"
+
+
+class Misdirected(ClientError):
+    status = 421
+    code = "wrong_host"
 
 
 class BadImage(ClientError):

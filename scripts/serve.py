@@ -200,7 +200,7 @@ def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
     starter = threading.Timer(
         0.5,
         look_after,
-        args=(f"http://{host}:{port}", worker_line(redis_url, given), server, is_over),
+        args=(f"http://{host}:{port}{settings.root_path}", worker_line(redis_url, given), server, is_over),
         kwargs={"needs_key": bool(settings.api_keys)},
     )
     starter.daemon = True

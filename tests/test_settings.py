@@ -53,6 +53,11 @@ def test_every_default_passes_its_own_cast() -> None:
         ("CORS_ORIGINS", "*", ("*",)),
         ("CORS_ORIGINS", "https://a.example, http://b.example:8080", ("https://a.example", "http://b.example:8080")),
         ("MODEL_LABELS", "labels with spaces.txt", "labels with spaces.txt"),
+        ("ALLOWED_HOSTS", "Images.Example.org, .example.net,[::1]", ("images.example.org", ".example.net", "[::1]")),
+        ("ALLOWED_HOSTS", "*", ("*",)),
+        ("ROOT_PATH", "/images/", "/images"),
+        ("ROOT_PATH", "/a/b-c_d.e~f", "/a/b-c_d.e~f"),
+        ("ROOT_PATH", "/", ""),
     ],
 )
 def test_a_value_is_cast(name: str, text: str, value: object) -> None:
@@ -93,6 +98,16 @@ def test_a_value_is_cast(name: str, text: str, value: object) -> None:
         ("CORS_ORIGINS", "http://[::1]:5000"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("ALLOWED_HOSTS", "https://example.org"),
+        ("ALLOWED_HOSTS", "example.org:5000"),
+        ("ALLOWED_HOSTS", "*,example.org"),
+        ("ALLOWED_HOSTS", "a,,b"),
+        ("ROOT_PATH", "images"),
+        ("ROOT_PATH", "//images"),
+        ("ROOT_PATH", "/../images"),
+        ("ROOT_PATH", "/images/.."),
+        ("ROOT_PATH", "/im ages"),
+        ("ROOT_PATH", "/images?x"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name(name: str, text: str) -> None:

@@ -33,9 +33,11 @@ from imagequeue.web.access import Access
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.cors import allow_origins, fields_without_origin
 from imagequeue.web.errorbody import error_document
+from imagequeue.web.hosts import Hosts
 from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.rebuff import Rebuffs
 from imagequeue.web.recent import Recent
+from imagequeue.web.rootpath import RootPath
 from imagequeue.web.uploads import MemoryRequest
 
 # How much of a refused body is read and thrown away, so that the client hears the reason, not a broken pipe.
@@ -49,12 +51,15 @@ def create_app(
     cors_origins: Sequence[str] = (),
     samples_directory: Path | None = None,
     is_tracing: bool = True,
+    hosts: Hosts | None = None,
+    root_path: str = "",
 ) -> Flask:
     """A Flask application over `classifier`. Starts nothing: the first request does, in the process it is in.
 
     access: who may ask, and how often; without it everybody may. cors_origins: whose pages may, see cors.
     samples_directory: PNG files that the page offers to whoever has no picture at hand. is_tracing: keep each job's
-    trace for as long as its result.
+    trace for as long as its result. hosts: by which names it may be asked for; without it by all. root_path: the prefix
+    of all its paths.
     """
     app = Flask("imagequeue.web")
     app.request_class = MemoryRequest
@@ -74,9 +79,14 @@ def create_app(
     app.extensions["samples"] = samples.Samples(samples_directory)
     for module in (predict, jobs, traces, tfserving, v2, health, stats, metrics, openapi, pages, samples):
         app.register_blueprint(module.blueprint)
-    app.extensions["rebuffs"] = Rebuffs(app, access, meters, shared_fields=fields_without_origin(cors_origins))
     app.extensions["access"] = access
+    hosts, root = hosts or Hosts(), RootPath(root_path)
+    app.extensions["rebuffs"] = Rebuffs(
+        app, access, meters, shared_fields=fields_without_origin(cors_origins), hosts=hosts, root=root
+    )
     app.before_request(_begin)
+    hosts.guard(app)
+    root.guard(app)
     allow_origins(app, cors_origins)
     if access is not None:
         access.guard(app)

@@ -13,7 +13,7 @@ from copy import deepcopy
 from importlib import resources
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from werkzeug.routing import Rule
 
 # The methods that Flask adds by itself say nothing of their own.
@@ -30,7 +30,9 @@ def document() -> Response:
     if "openapi" not in app.extensions:
         # Two threads may make it at the same time, and make the same.
         app.extensions["openapi"] = describe(app)
-    return jsonify(app.extensions["openapi"])
+    # Without it a program takes the document's host, and no prefix.
+    servers = {"servers": [{"url": request.script_root}]} if request.script_root else {}
+    return jsonify(app.extensions["openapi"] | servers)
 
 
 @blueprint.get("/docs")

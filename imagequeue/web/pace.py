@@ -31,7 +31,6 @@ from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
 from imagequeue.web.malformed import MalformedRequests
 from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
 from imagequeue.web.rebuff import Rebuff, head_too_long
-from imagequeue.web.redaction import redact
 from imagequeue.web.threadstack import ThreadStack
 
 HEAD_SECONDS = 10.0
@@ -265,11 +264,6 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
         # What is left of a body that the answer did not need is thrown away, and its sender is not waited for.
         conn.sock.hurry()
         return bool(super()._keepalive_after(conn, keepalive))
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Gunicorn's: a line in the log and an answer; neither is to quote the client."""
-        redact(exc)
-        super().handle_error(req, client, addr, exc)
 
     def handle(self, conn: TConn) -> Any:
         """In a thread: the request, and where it was the connection's last, its end."""

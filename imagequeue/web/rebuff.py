@@ -26,7 +26,9 @@ from imagequeue.events import warn
 from imagequeue.web import headers, tracecontext
 from imagequeue.web.access import Access
 from imagequeue.web.errorbody import error_document
+from imagequeue.web.hosts import Hosts
 from imagequeue.web.metrics import WebMetrics
+from imagequeue.web.rootpath import RootPath
 
 # The views that ask Admission.
 CLASSIFYING = frozenset({"predict.predict", "tfserving.predict", "tfserving.classify", "v2.infer"})
@@ -81,7 +83,14 @@ class Rebuffs:
     """The rebuffs of one process, and the account of them."""
 
     def __init__(
-        self, app: Flask, access: Access | None, meters: WebMetrics, *, shared_fields: Mapping[str, str]
+        self,
+        app: Flask,
+        access: Access | None,
+        meters: WebMetrics,
+        *,
+        shared_fields: Mapping[str, str],
+        hosts: Hosts,
+        root: RootPath,
     ) -> None:
         """Of an app whose routes are complete. shared_fields: where pages of other origins may call, see cors."""
         self._routes = app.url_map.bind("")
@@ -89,6 +98,8 @@ class Rebuffs:
         self._meters = meters
         self._is_shared = bool(shared_fields)
         self._shared_fields = "".join(f"{name}: {value}\r\n" for name, value in shared_fields.items())
+        self._hosts = hosts
+        self._root = root
         self._unaccounted: deque[_Entry] = deque()
 
     def rebuff(self, received: bytes, refusal: Unavailable, came: float) -> Rebuff | None:
@@ -100,10 +111,13 @@ class Rebuffs:
         request = _parsed(head)
         if request is None or (self._is_shared and "Origin" in request.headers):
             return None
+        path = self._root.below(request.path)
+        if path is None or not self._hosts.allows(request.headers.get("Host")):
+            return None
         if len(self._unaccounted) >= MAX_UNACCOUNTED:
             return None
         try:
-            rule, _ = self._routes.match(request.path, method="POST", return_rule=True)
+            rule, _ = self._routes.match(path, method="POST", return_rule=True)
             client = self._access.client_of(request) if self._access else ""
         except (HTTPException, Unauthorized):
             return None
@@ -113,7 +127,7 @@ class Rebuffs:
         trace = tracecontext.begin(request.headers.get("traceparent", ""))
         fields = {"request": request_id, "trace": trace.trace_id} | ({"client": client} if client else {})
         self._unaccounted.append(_Entry(rule.rule, refusal, fields))
-        document = error_document(request.path, refusal.code, refusal.message, request_id)
+        document = error_document(path, refusal.code, refusal.message, request_id)
         answer = _answer(
             "503 Service Unavailable",
             f"Retry-After: {refusal.retry_after}\r\nX-Request-ID: {request_id}\r\ntraceparent: {trace.header}\r\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Route, expect
 
 from imagequeue.connections import connect
@@ -16,7 +18,8 @@ from tests.browser.cards import card, choose, drop, expect_answer, expect_proble
 from tests.browser.conftest import PHONE, Visitor
 from tests.support.load import null_label
 from tests.support.pictures import picture
-from tests.support.system import ROOT, System
+from tests.support.redisserver import RedisServer
+from tests.support.system import ROOT, System, eventually
 
 Visit = Callable[..., Visitor]
 
@@ -212,3 +215,28 @@ def test_fetch_with_form_data_is_all_that_a_script_needs(visit: Visit) -> None:
     assert answer["status"] == 200
     assert answer["body"]["success"] is True
     assert answer["body"]["predictions"][0]["label"] == null_label((ROOT / "samples" / "maze.png").read_bytes())
+
+
+def test_below_a_prefix_everything_that_a_visitor_does_works(
+    visit: Visit, make_redis: Callable[..., RedisServer], make_system: Callable[..., System], tmp_path: Path
+) -> None:
+    below = make_system(make_redis(), ROOT_PATH="/images").start()
+    visitor, file = visit(), file_of(tmp_path, 1)
+    page = visitor.open("/images/", url=below.url)
+    choose(page, file)
+    found = expect_answer(page, file)
+    assert f"{below.url}/images/predict" in found.locator("code").text_content()
+    page.locator(".sample").first.click()
+    expect(page.locator("#cards > li")).to_have_count(2)
+    link = found.locator(".trace").get_attribute("href")
+    assert link.startswith("/images/jobs/")
+    eventually(
+        lambda: requests.get(below.url + link, timeout=20).ok, what="the trace is written behind the answer's back"
+    )
+    page.goto(below.url + link)
+    expect(page.locator("h1")).to_have_text("Trace")
+    page.get_by_role("link", name="Dashboard").click()
+    expect(page.locator("#state")).to_contain_text("Live")
+    expect(page.locator("#requests a").first).to_have_attribute("href", re.compile("^/images/jobs/"))
+    page.get_by_role("link", name="API").click()
+    expect(page.locator(".servers select")).to_have_value("/images")

@@ -18,6 +18,7 @@ from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.decoding.pool import DecoderPool
+from imagequeue.web.hosts import Hosts
 from imagequeue.worker import Worker
 from tests.support.system import eventually
 
@@ -35,6 +36,8 @@ class Service:
         access: Access | None = None,
         cors_origins: Sequence[str] = (),
         is_tracing: bool = True,
+        hosts: Hosts | None = None,
+        root_path: str = "",
         **limits: Any,
     ) -> None:
         self.redis_url = redis_url
@@ -57,7 +60,14 @@ class Service:
         }
         decoding |= {name: limits.pop(name) for name in list(limits) if name in decoding or name == "is_fast"}
         self.classifier = Classifier(decoders=DecoderPool(**decoding), **(options | limits))
-        self.app: Flask = create_app(self.classifier, access, cors_origins=cors_origins, is_tracing=is_tracing)
+        self.app: Flask = create_app(
+            self.classifier,
+            access,
+            cors_origins=cors_origins,
+            is_tracing=is_tracing,
+            hosts=hosts,
+            root_path=root_path,
+        )
         self.client: FlaskClient = self.app.test_client()
         self.queue = JobQueue(connect(redis_url, name="test"))
         self._workers: list[tuple[Worker, threading.Thread]] = []
