@@ -8,7 +8,6 @@ Retry-After).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import logutil
 from imagequeue.client import DEFAULT_URL, Answer, Client, ServerAway
 from imagequeue.errors import ImageQueueError
 from imagequeue.logstream import LogStream
+from imagequeue.plaintext import escaped, quoted
 from settings import load_or_exit
 
 SAMPLE = Path(__file__).with_name("samples") / "crossword.png"
@@ -25,9 +25,11 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def show(answer: Answer, has_bars: bool) -> None:
-    widest = max(len(prediction.label) for prediction in answer.predictions)
-    for rank, prediction in enumerate(answer.predictions, start=1):
-        line = f"{rank}. {prediction.label}: {prediction.probability:.4f}"
+    # The server may be anybody's.
+    labels = [escaped(prediction.label) for prediction in answer.predictions]
+    widest = max(map(len, labels))
+    for rank, (label, prediction) in enumerate(zip(labels, answer.predictions, strict=True), start=1):
+        line = f"{rank}. {label}: {prediction.probability:.4f}"
         print(f"{line.ljust(widest + len('1. : 0.0000') + 1)} {bar(prediction.probability)}" if has_bars else line)
     if answer.weights == "random":
         print("   (random weights: the labels mean nothing)")
@@ -41,14 +43,14 @@ def bar(share: float) -> str:
 def as_json(file: Path, answer: Answer) -> str:
     predictions = [{"label": p.label, "probability": p.probability} for p in answer.predictions]
     told = {"file": str(file), "id": answer.id, "predictions": predictions, "model": answer.model}
-    return json.dumps(told | ({"weights": answer.weights} if answer.weights else {}) | {"timing": dict(answer.timing)})
+    return quoted(told | ({"weights": answer.weights} if answer.weights else {}) | {"timing": dict(answer.timing)})
 
 
 def refused(file: Path, code: str, message: str, is_json: bool) -> None:
     """Say on standard error why a file has no labels; with --json on standard output too, in the file's place."""
-    print(message, file=sys.stderr)
+    print(escaped(message), file=sys.stderr)
     if is_json:
-        print(json.dumps({"file": str(file), "error": {"code": code, "message": message}}))
+        print(quoted({"file": str(file), "error": {"code": code, "message": message}}))
 
 
 def classify(client: Client, file: Path, top: int | None, is_json: bool = False) -> bool:
@@ -96,7 +98,7 @@ def main() -> None:
     with Client(arguments.url, api_key=arguments.api_key or settings.imagequeue_api_key) as client:
         for file in files:
             if (len(files) > 1 or not arguments.files) and not arguments.json:
-                print(f"{file}:")
+                print(f"{escaped(file)}:")
             is_good &= classify(client, file, arguments.top, arguments.json)
     raise SystemExit(0 if is_good else 1)
 

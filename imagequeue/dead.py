@@ -27,7 +27,10 @@ from imagequeue.connections import connect
 from imagequeue.errors import ImageQueueError
 from imagequeue.job import Job, id_of, new_id
 from imagequeue.jobqueue import JobQueue
+from imagequeue.plaintext import escaped
 
+# Of the year 9999.
+LAST_SECOND = 253_402_300_799
 # Nobody waits for a re-queued image, so its time may be long.
 REQUEUE_TIMEOUT = 3600.0
 
@@ -43,8 +46,15 @@ class Dead:
 
     @classmethod
     def decode(cls, entry: bytes) -> Dead:
-        fields: dict[str, Any] = json.loads(entry)
-        return cls(fields["at"] / 1000, str(fields["reason"]), str(fields["document"]).encode(), entry)
+        """Raises ValueError for what somebody else has put there."""
+        try:
+            fields: dict[str, Any] = json.loads(entry)
+            at, reason, document = float(fields["at"]) / 1000, str(fields["reason"]), str(fields["document"])
+            if not 0 <= at <= LAST_SECOND:
+                raise ValueError("no instant")
+            return cls(at, reason, document.encode(), entry)
+        except (LookupError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"no entry of this list: {error!r}") from error
 
     @property
     def id(self) -> str:
@@ -56,7 +66,7 @@ def export(entries: Sequence[Dead], directory: Path) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     for entry in entries:
         # A document that is none may say anything where its id should be, a path too.
-        name = re.sub(r"\W", "_", entry.id)
+        name = re.sub(r"\W", "_", entry.id)[:100]
         (directory / f"{name}.json").write_bytes(entry.document)
         try:
             pixels = Job.decode(entry.document).pixels
@@ -106,10 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
-    entries = [Dead.decode(entry) for entry in queue.dead()]
+    entries = _entries(queue)
     if chosen.verb == "list":
         for entry in entries:
-            print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.at)), entry.id, entry.reason)
+            print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.at)), escaped(entry.id), escaped(entry.reason))
         print(f"{len(entries)} images were given up.", file=sys.stderr)
     elif chosen.verb == "export":
         print(f"{export(entries, chosen.directory)} documents in {chosen.directory}", file=sys.stderr)
@@ -120,19 +130,31 @@ def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
     return 0
 
 
+def _entries(queue: JobQueue) -> list[Dead]:
+    entries, strange = [], 0
+    for entry in queue.dead():
+        try:
+            entries.append(Dead.decode(entry))
+        except ValueError:
+            strange += 1
+    if strange:
+        print(f"{strange} of the entries cannot be read.", file=sys.stderr)
+    return entries
+
+
 def _requeue_all(queue: JobQueue, wanted: Sequence[Dead], ids: Sequence[str]) -> int:
     """Each of `wanted`; returns 1 if one of them, or of `ids`, could not be."""
     failed = dict.fromkeys(sorted(set(ids) - {entry.id for entry in wanted}), "is not among them")
     for entry in wanted:
         try:
             if again := requeue(queue, entry):
-                print(entry.id, "→", again)
+                print(escaped(entry.id), "→", again)
             else:
                 failed[entry.id] = "is not among them any more"
         except ValueError:
             failed[entry.id] = "is no job document"
     for job_id, reason in failed.items():
-        print(f"{job_id} {reason}.", file=sys.stderr)
+        print(f"{escaped(job_id)} {reason}.", file=sys.stderr)
     return 1 if failed else 0
 
 

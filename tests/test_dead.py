@@ -151,6 +151,51 @@ def test_a_document_that_names_a_path_is_not_written_outside(
     assert len(list((tmp_path / "in").iterdir())) == 1
 
 
+HOSTILE = "\x1b[2J\x1b]0;x\x07\r\n\x9b31m\x7f\u202egpj"
+
+
+def test_what_others_have_written_reaches_the_terminal_as_words(
+    each_redis: RedisServer, queue: JobQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.dumps({"id": HOSTILE, "reply_to": "web-1", "top": 5})
+    queue.client.lpush(queue.key("dead"), json.dumps({"at": 1, "reason": HOSTILE, "document": document}))
+    assert run(each_redis, "list") == 0
+    assert run(each_redis, "requeue", "--all") == 1
+    assert run(each_redis, "requeue", HOSTILE) == 1
+    printed = capsys.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines), lines
+    assert r"\x1b[2J" in printed.out
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "no JSON",
+        "[]",
+        "7",
+        "[" * 100_000,
+        "{}",
+        '{"at": "x", "reason": "r", "document": "{}"}',
+        '{"at": 1e300, "reason": "r", "document": "{}"}',
+        '{"at": -1, "reason": "r", "document": "{}"}',
+        '{"at": NaN, "reason": "r", "document": "{}"}',
+        '{"at": 1, "reason": "r", "document": "\\ud800"}',
+    ],
+)
+def test_an_entry_that_is_none_is_counted_and_the_others_are_listed(
+    each_redis: RedisServer, queue: JobQueue, entry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = give_up(queue)
+    queue.client.lpush(queue.key("dead"), entry)
+    assert run(each_redis, "list") == 0
+    printed = capsys.readouterr()
+    assert job.id in printed.out
+    assert "1 of the entries cannot be read." in printed.err
+    assert run(each_redis, "requeue", "--all") == 0
+
+
 def test_clear_forgets_them(each_redis: RedisServer, queue: JobQueue) -> None:
     give_up(queue)
     assert run(each_redis, "clear") == 0

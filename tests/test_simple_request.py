@@ -123,3 +123,17 @@ def test_on_a_terminal_each_label_has_a_bar_as_long_as_it_is_probable(fake_serve
     assert (castle, long, no) == (22, 7, 0)
     starts = [match.start() for line in lines if (match := re.search("█", line))]
     assert len(set(starts)) == 1, "the bars begin in one column"
+
+
+def test_what_a_server_answers_reaches_the_terminal_as_words(fake_server: FakeServer, tmp_path: Path) -> None:
+    hostile = "\x1b[2J\x1b]0;x\x07\r\n\x9b31m\x7f\u202egpj"
+    good, bad = answer([(hostile, 0.9)], id=hostile, model=hostile), refusal(422, hostile, hostile)
+    fake_server.replies = [good, bad, good, bad]
+    file = photo(tmp_path)
+    plain, as_json = run("--url", fake_server.url, file, file), run("--url", fake_server.url, "--json", file, file)
+    for ended in (plain, as_json):
+        assert ended.returncode == 1
+        for line in (*ended.stdout.split("\n"), *ended.stderr.split("\n")):
+            assert line.isprintable(), line
+    assert r"1. \x1b[2J" in plain.stdout
+    assert json.loads(as_json.stdout.splitlines()[0])["predictions"][0]["label"] == hostile

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TextIO
 
+from imagequeue.plaintext import escaped
 from imagequeue.stress.load import Load
 from imagequeue.stress.outcome import ANSWERED, Outcome, percentile
 from imagequeue.stress.summary import Summary
@@ -66,7 +67,7 @@ def _progress(load: Load, done: int, seconds: float) -> tuple[float, str]:
 def describe(summary: Summary) -> str:
     """The account of one run, in a few lines."""
     lines = [f"{summary.sent} requests in {summary.seconds:.1f} s"]
-    lines += [f"  {kind:<20} {count}" for kind, count in summary.kinds.items()]
+    lines += [f"  {escaped(kind):<20} {count}" for kind, count in summary.kinds.items()]
     if summary.latency:
         latency = "  ".join(f"{name} {ms:.0f}" for name, ms in summary.latency.items())
         lines += [f"throughput  {summary.throughput:.1f} images/s", f"latency ms  {latency}"]
@@ -95,11 +96,12 @@ def comparison(before: Summary, now: Summary) -> Iterator[tuple[str, str, str, s
     for name in {**before.latency, **now.latency}:
         yield (f"latency {name}, ms", *_pair(before.latency.get(name), now.latency.get(name)))
     for kind in {**before.kinds, **now.kinds}:
-        yield (kind, *_pair(before.kinds.get(kind, 0), now.kinds.get(kind, 0)))
+        # The code of an error, which is the server's word.
+        yield (escaped(kind), *_pair(before.kinds.get(kind, 0), now.kinds.get(kind, 0)))
     for name in {**before.options, **now.options}:
         old, new = before.options.get(name), now.options.get(name)
         if old != new:
-            yield (name, "-" if old is None else str(old), "-" if new is None else str(new), "")
+            yield (escaped(name), "-" if old is None else escaped(old), "-" if new is None else escaped(new), "")
 
 
 def _pair(before: float | None, now: float | None) -> tuple[str, str, str]:

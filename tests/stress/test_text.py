@@ -86,3 +86,11 @@ def test_elsewhere_than_on_a_terminal_nothing_is_written() -> None:
     live.show(load(total=10), 0.1)
     live.end()
     assert file.getvalue() == ""
+
+
+def test_the_code_of_an_error_reaches_the_terminal_as_words() -> None:
+    kind = "\x1b[2J\r\n\u202e"
+    summary = summarize([Outcome(kind, 0, 0.1)], sent=1, seconds=1.0, started="", options={kind: kind})
+    other = summarize([Outcome(kind, 0, 0.1)], sent=1, seconds=1.0, started="", options={kind: "x"})
+    for line in (*describe(summary).split("\n"), *compare(summary, other).split("\n")):
+        assert line.isprintable(), line
