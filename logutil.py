@@ -61,13 +61,17 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         action, fields = _content(record)
-        fields = {name: shortened(value, MAX_FIELD) for name, value in fields.items()}
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
             fields["traceback"] = shortened_middle(record.exc_text, MAX_TRACEBACK)
         head = (_timestamp(record.created), record.levelname, action[:MAX_FIELD])
         line = self.compose(*head, fields)
+        # Most lines are no longer than a field may be, and need not be looked at any closer.
+        if len(line) > MAX_FIELD:
+            limits = {"traceback": MAX_LINE} if record.exc_text else {}
+            cut = {name: shortened(value, limits.get(name, MAX_FIELD)) for name, value in fields.items()}
+            line = self.compose(*head, cut)
         if len(line) > MAX_LINE:
             limit = MAX_LINE // (12 * (len(fields) + 1))
             line = self.compose(*head, {name: shortened(value, limit) for name, value in fields.items()})
