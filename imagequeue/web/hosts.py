@@ -62,8 +62,9 @@ class Hosts:
         if request.path not in PROBES and not self.allows(host):
             name = _name(host or "")
             raise Misdirected(
-                f"This server is not to be asked for {f'as {name}' if name else 'by this Host'}. If it should be, "
-                "ALLOWED_HOSTS is the setting that names it."
+                f"The Host {name} is not one of this server's names. To allow it, set ALLOWED_HOSTS={name}."
+                if name
+                else "The Host is not one of this server's names, which ALLOWED_HOSTS sets."
             )
 
 

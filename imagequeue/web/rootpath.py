@@ -51,7 +51,8 @@ class RootPath:
             return inner(environ, start_response)
 
         app.wsgi_app = serve  # type: ignore[method-assign]
-        app.before_request(self._check)
+        if self.prefix:
+            app.before_request(self._check)
 
     def _check(self) -> None:
         """Raises NotFound."""

@@ -91,7 +91,7 @@ def test_every_bad_upload_is_refused_as_it_deserves_and_the_worker_never_hears_o
     assert all("request" in line for line in refused)
 
 
-HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+HEAD = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 CHUNKED = HEAD + "Transfer-Encoding: chunked\r\n"
 NO_HTTP = [
     HEAD + "Content-Length: -5\r\n\r\n",
@@ -130,7 +130,9 @@ def test_an_upload_that_breaks_off_is_no_event(system: System) -> None:
         (5000, "application/json"),
     ):
         with socket.create_connection((address.hostname, address.port), timeout=20) as raw:
-            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+            head = (
+                f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+            )
             raw.sendall(head.encode() + GOOD[:500])
     assert_good_images_are_answered(system)
     assert "Traceback" not in system.webs[0].output

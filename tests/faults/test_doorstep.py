@@ -55,7 +55,7 @@ def drain(case: Case, waiting: list[Sending]) -> None:
 
 
 def request(number: int, image: bytes, *fields: str) -> bytes:
-    lines = ["POST /predict HTTP/1.1", "Host: x", "Connection: close", f"X-Request-ID: doorstep-{number}"]
+    lines = ["POST /predict HTTP/1.1", "Host: localhost", "Connection: close", f"X-Request-ID: doorstep-{number}"]
     return (
         "\r\n".join([*lines, "Content-Type: image/png", f"Content-Length: {len(image)}", *fields, "", ""]).encode()
         + image

@@ -17,7 +17,8 @@ def send_and_wait(system: System, image: bytes) -> socket.socket:
     address = urlsplit(system.url)
     client = socket.create_connection((address.hostname, address.port))
     client.sendall(
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(image)
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+        % len(image)
     )
     client.sendall(image)
     return client

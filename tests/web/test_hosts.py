@@ -76,15 +76,14 @@ def test_another_host_is_refused_with_the_setting_that_would_allow_it(path: str,
         response = client.open(path, method=method, headers={"Host": "rebound.example:5000"})
         assert response.status_code == 421
         assert response.json["error"]["code"] == "wrong_host"
-        assert "as rebound.example." in response.json["error"]["message"]
-        assert "ALLOWED_HOSTS" in response.json["error"]["message"]
+        assert response.json["error"]["message"].endswith("To allow it, set ALLOWED_HOSTS=rebound.example.")
 
 
 def test_a_host_that_is_none_is_not_repeated(make_service: MakeService) -> None:
     client = make_service(with_worker=False, hosts=Hosts(("a.example",))).client
     response = client.get("/", headers={"Host": "<b>\x7f"})
     assert response.status_code == 421
-    assert "by this Host" in response.json["error"]["message"]
+    assert response.json["error"]["message"].startswith("The Host is not one of this server's names")
 
 
 def test_probes_answer_whatever_host_they_are_asked_for_by(make_service: MakeService) -> None:

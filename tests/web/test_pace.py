@@ -24,7 +24,7 @@ from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import Script, System, eventually
 
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
 
 # A web server in which the head of the first connection has two seconds, and of each later one a minute.
 TWO_SECONDS_FOR_THE_FIRST = """
@@ -55,7 +55,7 @@ def connect(system: System) -> socket.socket:
 
 
 # Its body is never asked for.
-UNREAD = b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+UNREAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_clients_that_do_not_hang_up_do_not_stop_the_others(system: System) -> N
 
 
 def test_a_head_in_pieces_and_two_requests_in_one_piece_are_both_served(system: System) -> None:
-    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(system) as connection:
         for start in range(0, len(request), 7):
             connection.sendall(request[start : start + 7])
