@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
@@ -12,6 +13,7 @@ from imagequeue.connections import connect
 from imagequeue.jobqueue import JobQueue
 from imagequeue.writable import WriteProbe
 from tests.support.redisserver import RedisServer
+from tests.support.system import eventually
 
 
 def probe_of(server: RedisServer) -> WriteProbe:
@@ -27,6 +29,17 @@ def out_of_memory(client: redis.Redis) -> None:
     client.config_set("maxmemory", "1")
 
 
+def unable_to_save(client: redis.Redis) -> None:
+    # A directory is where the snapshot should be: what a full disk does, too, and to root as well.
+    directory = Path(client.config_get("dir")["dir"]) / "dump.rdb"
+    directory.mkdir()
+    (directory / "full").touch()
+    client.config_set("save", "3600 1")
+    client.set("something", "1")
+    client.bgsave()
+    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+
 def replica(client: redis.Redis) -> None:
     client.replicaof("127.0.0.1", "1")
 
@@ -39,6 +52,7 @@ def without_replicas(client: redis.Redis) -> None:
     ("refuse", "reason"),
     [
         (out_of_memory, "redis: Redis has reached its memory limit."),
+        (unable_to_save, "redis: Redis cannot save to its disk."),
         (replica, "redis: Redis is a read-only replica now."),
         (without_replicas, "redis: Redis has too few replicas."),
     ],

@@ -43,7 +43,7 @@ def ask(system: System, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = received.partition(b"\r\n\r\n")
     line, _, fields = head.partition(b"\r\n")
-    assert line.startswith(b"HTTP/1.1 "), received[:200]
+    assert line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 200 ")), received[:200]
     return int(line.split()[1]), dict(BytesParser().parsebytes(fields)), body
 
 
@@ -149,3 +149,27 @@ def test_a_prefix_in_the_servers_environment_breaks_no_request(
     system = make_system(make_redis())
     system.web()
     assert ask(system, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] == 200
+
+
+def test_on_a_loopback_address_only_its_names_are_served_by_default(system: System) -> None:
+    for host, path, status in (
+        ("localhost", "/", 200),
+        ("127.0.0.1:5000", "/", 200),
+        ("rebound.example", "/", 421),
+        ("rebound.example", "/stats", 421),
+        ("rebound.example", "/livez", 200),
+    ):
+        sent = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        assert ask(system, sent.encode())[0] == status, (host, path)
+    assert ask(system, b"GET / HTTP/1.0\r\n\r\n")[0] == 200
+
+
+def test_with_gunicorns_own_command_it_serves_every_name_and_believes_no_prefix(
+    make_redis: Callable[..., RedisServer], make_system: Callable[..., System]
+) -> None:
+    system = make_system(make_redis())
+    system.worker()
+    system.gunicorn()
+    for fields, path, status in (("", "/stats", 200), ("SCRIPT_NAME: /x\r\n", "/x/stats", 404)):
+        sent = f"GET {path} HTTP/1.1\r\nHost: images.example.org\r\n{fields}Connection: close\r\n\r\n"
+        assert ask(system, sent.encode())[0] == status, path
