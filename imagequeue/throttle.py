@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -15,18 +16,25 @@ OTHERS = "others"
 
 
 class Throttle:
-    """Thread-safe. Lines of each kind are counted apart, so that many of one do not hide another."""
+    """Thread-safe, and safe across forks. Lines of each kind are counted apart: many of one do not hide another."""
 
     def __init__(self, *, most: int = MOST, window: float = WINDOW_SECONDS) -> None:
         """most: lines of a kind in `window` seconds."""
         self._most = most
         self._window = window
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         # Of each kind that was seen in its window: when that ends (of time.monotonic), and how many came.
         self._seen: dict[str, tuple[float, int]] = {}
 
     def admits(self, kind: str) -> bool:
         """Whether a line of that kind is to be written now; if not, it will be counted when its window ends."""
+        if self._pid != os.getpid():
+            # Forked, perhaps while another thread had the lock; what the parent has seen, the parent counts.
+            self._start()
         now = time.monotonic()
         with self._lock:
             if kind not in self._seen and len(self._seen) >= MAX_KINDS:

@@ -184,7 +184,7 @@ def test_what_others_have_written_reaches_the_terminal_as_words(
         '{"at": 1, "reason": "r", "document": "\\ud800"}',
     ],
 )
-def test_an_entry_that_is_none_is_counted_and_the_others_are_listed(
+def test_an_entry_that_cannot_be_read_is_counted_and_the_others_are_listed(
     each_redis: RedisServer, queue: JobQueue, entry: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = give_up(queue)

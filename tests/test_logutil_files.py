@@ -134,7 +134,7 @@ def test_a_directory_that_goes_away_costs_the_line_and_nothing_else(tmp_path: Pa
     assert "after" in written
 
 
-def test_a_fifo_where_the_log_should_be_is_told_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_fifo_where_the_log_should_be_is_reported_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run_test.log")
     ended = run(
         'logutil.configure(server="host-1", script="run_test.py", directory=os.environ["LOGS"])', LOGS=str(tmp_path)

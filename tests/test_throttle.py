@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagequeue.throttle import MAX_KINDS, Throttle
+from tests.support.logs import run
 from tests.support.system import eventually
 
 
@@ -62,3 +63,18 @@ def test_the_kinds_are_bounded() -> None:
     for number in range(MAX_KINDS):
         throttle.admits(f"kind {number}")
     assert [throttle.admits(f"more {number}") for number in range(3)] == [True, False, False]
+
+
+def test_a_child_that_was_forked_while_a_thread_had_the_lock_writes_its_lines() -> None:
+    ended = run(
+        """
+        from imagequeue.throttle import Throttle
+        throttle = Throttle(most=1, window=60)
+        throttle.admits("a")
+        throttle._lock.acquire()
+        if os.fork() == 0:
+            os._exit(0 if throttle.admits("a") and not throttle.admits("a") else 1)
+        print(os.wait()[1])
+        """
+    )
+    assert ended.stdout == "0\n"

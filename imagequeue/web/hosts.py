@@ -17,7 +17,7 @@ from imagequeue.errors import Misdirected
 ANY = "*"
 # What leads to the machine itself, in every browser; names below localhost too (RFC 6761, 6.3).
 LOOPBACK = ("localhost", ".localhost", "127.0.0.1", "[::1]")
-# They tell nothing about anybody, and whoever asks for them may send any Host: kubelet sends the pod's address.
+# They answer the same to everybody, and monitors send any Host: kubelet the pod's address, HAProxy none.
 PROBES = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]*)(?::[0-9]*)?", re.ASCII | re.IGNORECASE)
 
@@ -69,6 +69,6 @@ class Hosts:
 
 
 def _name(host: str) -> str:
-    """Without the port, in small letters and without the dot that ends a full name; empty for what is no host."""
+    """Without the port, in small letters and without the dot that ends a full name; empty if it is not a host."""
     found = _HOST.fullmatch(host.strip())
     return found[1].lower().removesuffix(".")[:253] if found else ""

@@ -26,9 +26,7 @@ class Refusal(NamedTuple):
 
 
 _BAD = "400 Bad Request"
-_BROKEN = Refusal(
-    "500 Internal Server Error", "internal", "Something broke here. The log tells more about the request."
-)
+_BROKEN = Refusal("500 Internal Server Error", "internal", "Something broke here. The log has more about the request.")
 # The first that fits counts.
 _REFUSALS: tuple[tuple[tuple[type[Exception], ...], Refusal], ...] = (
     # A header that the application itself has set.

@@ -65,7 +65,7 @@ def test_the_page_tells_each_error_that_a_request_can_meet_with_its_status() -> 
     kinds = [*every_kind(ClientError), *every_kind(Unavailable), DeadlineExceeded, JobFailed]
     # Those of the client in Python have a class of their own, and no server answers them.
     there = {(kind.status, kind.code) for kind in kinds if kind not in (Unavailable, ServerAway)}
-    # What Flask and the event loop tell by themselves, and what is told to bytes that are not HTTP.
+    # What Flask and the event loop answer by themselves, and the answers to bytes that are not HTTP.
     there |= {(405, "method_not_allowed"), (431, "bad_request"), (500, ImageQueueError.code)}
     codes = [(int(refusal.status[:3]), refusal.code) for _, refusal in _REFUSALS]
     assert told == there | set(codes)

@@ -50,7 +50,7 @@ const SENTENCES = {
   cancelled: "Somebody has cancelled this image.",
   job_failed: "The model failed on this image. Another try will hardly help.",
   unauthorized: "The server asks for an API key. Give it above.",
-  wrong_host: "The server is not to be asked for at this address; its operator can allow it.",
+  wrong_host: "The server does not serve this address. Its operator can allow it, with ALLOWED_HOSTS.",
   too_many_requests: "Too many images in a short time.",
 };
 
