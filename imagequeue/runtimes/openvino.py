@@ -40,7 +40,10 @@ def prepare(threads: int, precision: str) -> None:
 def convert(model: Any, preprocess: Preprocess, plan: Plan) -> Any:
     """Raises ConfigurationError for int8 that this folder of images does not give."""
     preprocess = folding.reversal_as_gather(preprocess, plan.size)
-    graph = folding.pad_in_pools(_library().convert_model(reference.trace(model, preprocess, plan.size)))
+    traced = reference.trace(model, preprocess, plan.size)
+    # By default the graph's constants are TensorFlow's own buffers, which nothing keeps: the next full garbage
+    # collection frees them, and every answer after it is wrong.
+    graph = folding.pad_in_pools(_library().convert_model(traced, share_weights=False))
     return _quantized(graph, plan) if plan.precision == "int8" else graph
 
 

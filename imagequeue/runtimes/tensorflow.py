@@ -54,7 +54,8 @@ def compile_graph(graph: Any, plan: Plan) -> Predict:
     tf = _tensorflow()
 
     def predict(pixels: Pixels) -> Probabilities:
-        return np.asarray(graph(tf.constant(pixels))[0], dtype=np.float32)
+        # Copied: what numpy is shown of a tensor is TensorFlow's memory.
+        return np.array(graph(tf.constant(pixels))[0], dtype=np.float32)
 
     return predict
 
