@@ -2,11 +2,13 @@
 
 settings → logging → a warm model → Worker.run, until SIGTERM or SIGINT drains it (exit 0). A second signal ends
 it at once; a worker that dies in any way loses no job. Exit 2: a setting, a file or the weights are missing.
+Exit 70: its loop has stopped. Exit 75: its model answers otherwise than at its start. After both, another start helps.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -20,12 +22,13 @@ from imagequeue import kerasmodel
 from imagequeue import model as models
 from imagequeue.connections import connect, host_name, without_secrets
 from imagequeue.doorbell import Doorbell
-from imagequeue.errors import ConfigurationError, WeightsMissing
+from imagequeue.errors import ConfigurationError, ModelWrong, WeightsMissing
 from imagequeue.faults import Faults
 from imagequeue.fleet import Fleet
 from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease, owner_name
 from imagequeue.logstream import LogStream
+from imagequeue.selfcheck import WRONG_EXIT_CODE, SelfCheck, images_for
 from imagequeue.warmup import warm_up
 from imagequeue.worker import Worker
 from imagequeue.workermetrics import WorkerMetrics
@@ -112,6 +115,7 @@ def build_worker(
         reap_interval=min(3.0, lease / 3),
         at=faults.at,
         on_batch=metrics.observe,
+        selfcheck=SelfCheck(model, images=images_for(settings.model_threads, max_batch)),
     )
 
 
@@ -146,7 +150,12 @@ def run_one(settings: Settings) -> None:
         metrics.serve(settings.metrics_host, settings.metrics_port)
     on_stop_signals(worker.drain)
     logutil.log("serving", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
-    worker.run()
+    try:
+        worker.run()
+    except ModelWrong:
+        # At once: the model's threads may be at a batch that nobody is to have, in memory that is not theirs.
+        logging.shutdown()
+        os._exit(WRONG_EXIT_CODE)
 
 
 def run_fleet(count: int, settings: Settings) -> int:

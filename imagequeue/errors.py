@@ -25,7 +25,8 @@
     │   └── ServerBusy
     ├── DeadlineExceeded      504
     ├── JobFailed             500     the model raised on this image, or was killed by it
-    └── Fenced                        a worker's lease has ended and its jobs were given to others
+    ├── Fenced                        a worker's lease has ended and its jobs were given to others
+    └── ModelWrong                    a worker's model answers otherwise than at its start: it must not answer at all
 
 The HTTP status and the machine-readable code stand on the class, the facts on the instance.
 """
@@ -175,6 +176,10 @@ class JobFailed(ImageQueueError):
 
 class Fenced(ImageQueueError):
     code = "fenced"
+
+
+class ModelWrong(ImageQueueError):
+    code = "model_wrong"
 
 
 def from_code(code: str, message: str) -> ImageQueueError:

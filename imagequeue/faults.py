@@ -5,6 +5,7 @@
     TEST_FAULTS="kill=483 raise=7"         an image of class 483 kills the process, one of class 7 raises
     TEST_FAULTS="slow=0.02"                the model takes 20 ms longer for each image
     TEST_FAULTS="hang=483"                 the model never returns from an image of class 483
+    TEST_FAULTS="wrong=5"                  at its fifth call a full garbage collection, after which the model is wrong
     TEST_FAULTS="lanes slow=0.02"          it is given the next batch as soon as that is claimed, as one with lanes is
 
 The points, in the order of worker.py: rung, claimed, predicted, completed; with lanes the next batch is `claimed`
@@ -14,12 +15,15 @@ runs. Each fault is logged before it happens.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+
+import numpy as np
 
 from imagequeue.errors import ConfigurationError
 from imagequeue.events import warn
@@ -35,6 +39,7 @@ class Faults:
         self._point, self._at_count, self._signal = "", 1, signal.SIGKILL
         self._slow = 0.0
         self._has_lanes = False
+        self._wrong_from, self._calls, self._is_wrong = 0, 0, False
         self._classes: dict[int, str] = {}
         try:
             for word in text.split():
@@ -48,6 +53,8 @@ class Faults:
                     self._classes[int(value)] = kind
                 elif kind == "slow":
                     self._slow = float(value)
+                elif kind == "wrong":
+                    self._wrong_from = int(value)
                 elif word == "lanes":
                     self._has_lanes = True
                 else:
@@ -66,7 +73,7 @@ class Faults:
         """The same model, with the faults that images bring about."""
         if self._has_lanes:
             model = replace(model, has_lanes=True)
-        if not self._slow and not self._classes:
+        if not self._slow and not self._classes and not self._wrong_from:
             return model
         predict: Callable[[Pixels], Probabilities] = model.predict
 
@@ -83,7 +90,13 @@ class Faults:
                     raise RuntimeError(f"an image of class {found}, as TEST_FAULTS asks")
                 elif kind == "hang":
                     signal.pause()
-            return probabilities
+            self._calls += 1
+            if self._calls == self._wrong_from:
+                warn("fault", kind="wrong", calls=self._calls)
+                gc.collect()
+                # Not sooner: another thread may be in the model at this moment.
+                self._is_wrong = True
+            return np.roll(probabilities, 1, axis=1) if self._is_wrong else probabilities
 
         paces = {size: seconds + size * self._slow for size, seconds in model.paces.items()}
         return replace(model, predict=faulty, paces=paces)

@@ -62,11 +62,15 @@ class Model:
         Never traces, compiles or allocates for a new shape: the batch is cut into the sizes that were warmed, unless
         the model has lanes. Raises ValueError if it gives something for one image that is no number.
         """
+        return [self._best(row, top) for row, top in zip(self.probabilities(pixels), tops, strict=True)]
+
+    def probabilities(self, pixels: Pixels) -> Probabilities:
+        """All outputs for each image of a batch, in the order of the labels; cut as `classify` says."""
         parts, start = [], 0
         for size in [len(pixels)] if self.has_lanes else warm_sizes(len(pixels)):
             parts.append(self.predict(pixels[start : start + size]))
             start += size
-        return [self._best(row, top) for row, top in zip(np.concatenate(parts), tops, strict=True)]
+        return np.concatenate(parts)
 
     def seconds_for(self, count: int) -> float:
         """How long `classify` will take for so many images, by the pace that was measured; 0 if none was."""

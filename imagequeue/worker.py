@@ -19,12 +19,13 @@ from typing import TypeVar
 
 from imagequeue.batch import Batch, Outcome
 from imagequeue.doorbell import Doorbell
-from imagequeue.errors import Fenced, RedisDown
+from imagequeue.errors import Fenced, ModelWrong, RedisDown
 from imagequeue.events import fail, log, warn
 from imagequeue.job import id_of
 from imagequeue.jobqueue import Completed, JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import Model
+from imagequeue.selfcheck import SelfCheck
 
 # How long a drain waits for a Redis that is away before it leaves the results to another worker.
 DRAIN_PATIENCE = 10.0
@@ -52,11 +53,12 @@ class Worker:
         reap_interval: float = 3.0,
         at: Callable[[str], None] = lambda point: None,
         on_batch: Callable[[Sequence[Outcome]], object] = lambda outcomes: None,
+        selfcheck: SelfCheck | None = None,
     ) -> None:
         """max_batch: jobs claimed together. max_crashes: see reap.lua. reap_interval: seconds.
 
         at: called with the name of each point of the loop that it passes; tests end the process there.
-        on_batch: called with each batch whose results are stored.
+        on_batch: called with each batch whose results are stored. selfcheck: of `model`; without, none is made.
         """
         self._queue = queue
         self._doorbell = doorbell
@@ -68,6 +70,7 @@ class Worker:
         self._reaped_at = 0.0
         self._at = at
         self._on_batch = on_batch
+        self._selfcheck = selfcheck or SelfCheck(model, images=0)
         self._lead = FIRST_LEAD
         self._suspects = 0
         self._may_hold_more = False
@@ -86,7 +89,15 @@ class Worker:
         self._draining.set()
 
     def run(self) -> None:
+        """Raises ModelWrong: no answer was stored since, and all jobs in hand were handed back, uncharged."""
         self._start_model_threads()
+        try:
+            self._selfcheck.start(self._model_threads)
+            self._work()
+        finally:
+            self._selfcheck.stop()
+
+    def _work(self) -> None:
         pause = 0.0
         while not self._draining.wait(pause):
             try:
@@ -102,6 +113,9 @@ class Worker:
                 warn("redis_down", reason=error.message)
                 # A part of the lease, so that a loop that pauses is not taken for one that has stopped.
                 pause = min(LONGEST_PAUSE, self._lease.seconds / 3, pause * 2 or 0.05)
+            except ModelWrong:
+                self._leave()
+                raise
             self._lease.tick()
         self._leave()
 
@@ -124,6 +138,7 @@ class Worker:
             outcomes = batch.outcomes(self._lease.tick)
             self._alone_since = time.perf_counter()
             self._at("predicted")
+            self._selfcheck.confirm(self._lease.tick)
             completed = self._complete(batch.token, outcomes)
             self._at("completed")
             # The model goes on before the books are kept; but not before the results are home, for it might die. One
@@ -144,6 +159,8 @@ class Worker:
         if self._draining.is_set():
             return None
         self._at("claimed")
+        # Before this batch and behind the one that the model may be at, so that either waits for the check alone.
+        self._selfcheck.begin_if_due()
         batch.start(self._model_threads)
         self._alone_since = time.perf_counter()
         return batch
@@ -193,6 +210,8 @@ class Worker:
             self._lease.tick()
             if self._lease.is_fenced:
                 raise Fenced(self._lease.worker_id)
+            self._selfcheck.begin_if_due()
+            self._selfcheck.confirm(self._lease.tick)
             if self._reap() or self._doorbell.wait(self._lease.worker_id):
                 self._at("rung")
                 return
@@ -238,6 +257,7 @@ class Worker:
             # They were left to another worker, which will tell of them.
             return
         self._on_batch(outcomes)
+        self._selfcheck.answered(len(good))
         for result in good:
             log("completed", job=result.id, inference_ms=result.facts["inference_ms"])
         if completed and completed.stored < len(good):

@@ -37,6 +37,13 @@ def test_without_the_variable_nothing_happens_and_the_model_is_the_same(killed: 
     assert faults.in_model(model) is model
 
 
+def test_a_model_turns_wrong_at_the_call_that_is_named() -> None:
+    model = null_model()
+    wrong, pixels = Faults("wrong=3").in_model(model), model.batch_of([IMAGE])
+    right = model.predict(pixels)
+    assert [bool((wrong.predict(pixels) == right).all()) for _ in range(4)] == [True, True, False, False]
+
+
 def test_a_model_has_lanes_only_where_that_is_asked_for() -> None:
     assert not Faults("slow=0.01").in_model(null_model()).has_lanes
     assert Faults("lanes").in_model(null_model()).has_lanes

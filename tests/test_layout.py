@@ -44,6 +44,7 @@ LAYERS = {
     "warmup": 6,
     "batch": 6,
     "worker": 6,
+    "selfcheck": 6,
     "metrics": 4,
     "workermetrics": 6,
     "faults": 5,

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from imagequeue.batch import Outcome
 from imagequeue.connections import connect
 from imagequeue.doorbell import Doorbell
+from imagequeue.errors import ModelWrong
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import Model, load
+from imagequeue.selfcheck import SelfCheck
 from imagequeue.worker import Worker
 from tests.support.system import eventually
 
@@ -50,17 +52,26 @@ class Running:
         at: Callable[[str], None],
         bell_seconds: float = 0.1,
         on_batch: Callable[[Sequence[Outcome]], object] = lambda outcomes: None,
+        selfcheck: SelfCheck | None = None,
     ) -> None:
         self.exits: list[int] = []
+        self.is_wrong = False
         self.queue = JobQueue(connect(url, name="worker:commands"))
         bell = Doorbell(connect(url, name="worker:bell", answer_seconds=5, repeats=0), self.queue, seconds=bell_seconds)
         heart = JobQueue(connect(url, name="worker:heartbeat"))
         self.lease = Lease(heart, seconds=lease_seconds, facts={"host": "test"}, exit_process=self.exits.append)
         limits = {"max_batch": 8, "max_crashes": 2}
-        self.worker = Worker(self.queue, bell, self.lease, model, **limits, reap_interval=0.1, at=at, on_batch=on_batch)
-        self.thread = threading.Thread(target=self.worker.run)
+        more = {"reap_interval": 0.1, "at": at, "on_batch": on_batch, "selfcheck": selfcheck}
+        self.worker = Worker(self.queue, bell, self.lease, model, **limits, **more)  # type: ignore[arg-type]
+        self.thread = threading.Thread(target=self._run)
         self.thread.start()
         eventually(lambda: not self.lease.is_fenced)
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except ModelWrong:
+            self.is_wrong = True
 
     def stop(self) -> None:
         self.worker.drain()

@@ -1,0 +1,30 @@
+"""A model that turns wrong in the middle of its work: nobody gets its answers, and the service goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagequeue.client import Answer
+from imagequeue.selfcheck import WRONG_EXIT_CODE
+from tests.faults.conftest import MakeCase
+from tests.support.pictures import picture
+from tests.support.system import eventually
+
+
+@pytest.mark.parametrize("model", ["", "lanes "])
+def test_a_model_that_turns_wrong_answers_nobody_and_its_worker_is_started_again(
+    make_case: MakeCase, model: str
+) -> None:
+    # Each worker in its turn: the checks at its start are some of the calls.
+    case = make_case(TEST_FAULTS=f"{model}wrong=12 slow=0.005")
+    fleet = case.start_fleet(2)
+    images = [picture(number) for number in range(1, 97)]
+    outcomes = case.history.send(images, connections=32)
+    assert all(isinstance(outcome, Answer) for outcome in outcomes)
+    eventually(lambda: fleet.lines("child_died"))
+    assert {line["exit"] for line in fleet.lines("child_died")} == {str(WRONG_EXIT_CODE)}
+    assert {line["exit"] for line in fleet.lines("model_wrong")} == {str(WRONG_EXIT_CODE)}
+    eventually(lambda: len(fleet.children()) == 2, what="both seats are taken again")
+    # Each image its own label, and no job was charged with the death of its worker.
+    case.history.check()
+    assert not fleet.lines("reaped")
