@@ -79,7 +79,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One label of the model with its probability, 0 to 1, and its place among the model's outputs."""
+    """One label of the model with its probability, 0 to 1, and its place among the model's outputs.
+
+    probability: the model's float32, as the shortest decimal that gives it again (see shortest); so JSON and four bytes
+    of binary both have exactly what the model gave.
+    """
 
     label: str
     probability: float
@@ -98,14 +102,17 @@ class Result:
     error: ImageQueueError | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def distribution(self) -> list[float]:
+        """The probability of each of the model's outputs, in their order, if the result holds all of them."""
+        return [p.probability for p in sorted(self.predictions, key=lambda p: p.index)]
+
     def encode(self) -> bytes:
         """The envelope: a few hundred bytes, stored under the result's key and published."""
         envelope: dict[str, Any] = {"id": self.id}
         if self.error is not None:
             envelope["error"] = {"code": self.error.code, "message": self.error.message}
         else:
-            # Seven digits are what a float32 holds.
-            envelope["predictions"] = [(p.label, round(p.probability, 7), p.index) for p in self.predictions]
+            envelope["predictions"] = [(p.label, p.probability, p.index) for p in self.predictions]
         return json.dumps(envelope | dict(self.facts), separators=(",", ":")).encode()
 
     def distribution(self) -> list[float]:

@@ -21,6 +21,7 @@ from imagequeue.events import log, warn
 from imagequeue.graphstore import GraphStore, Kept, key_of, made_from
 from imagequeue.job import Prediction
 from imagequeue.runtimes import Pixels, Predict, Probabilities
+from imagequeue.shortest import shortest
 
 NULL_CLASSES = 1000
 
@@ -84,7 +85,8 @@ class Model:
         # NaN sorts last, so it would be the best; and it is no JSON.
         if not np.isfinite(probabilities[best]).all():
             raise ValueError("the model's probabilities are no numbers")
-        return tuple(Prediction(self.labels[i], float(probabilities[i]), int(i)) for i in best)
+        decimals = shortest(probabilities[best])
+        return tuple(Prediction(self.labels[i], decimal, int(i)) for i, decimal in zip(best, decimals, strict=True))
 
 
 def warm_sizes(count: int) -> list[int]:

@@ -34,6 +34,7 @@ LAYERS = {
     "logstream": 2,
     "logview": 0,
     "casts": 0,
+    "shortest": 0,
     "lease": 3,
     "overview": 3,
     "runtimes": 3,

@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -82,12 +83,18 @@ def answer_tensor(wanted: InferRequest, results: Sequence[Result]) -> Tensor:
     if not wanted.classification:
         rows = [result.distribution() for result in results]
         return Tensor(OUTPUT, "FP32", [len(rows), len(rows[0])], [p for row in rows for p in row])
-    # As Triton writes them: value, index, label.
     texts = [
-        [f"{p.probability:.6f}:{p.index}:{p.label}".encode() for p in result.predictions[: wanted.classification]]
+        [f"{_decimal(p.probability)}:{p.index}:{p.label}".encode() for p in result.predictions[: wanted.classification]]
         for result in results
     ]
     return Tensor(OUTPUT, "BYTES", [len(texts), len(texts[0])], [text for row in texts for text in row])
+
+
+def _decimal(value: float) -> str:
+    """As Triton writes a value, six decimals and no exponent; but more where six would lose digits of a small one."""
+    exact = Decimal(repr(value))
+    exponent = exact.as_tuple().exponent
+    return f"{exact:f}" if isinstance(exponent, int) and exponent < -6 else f"{exact:.6f}"
 
 
 def _read(document: dict[str, Any], binary: bytes) -> InferRequest:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from imagequeue.errors import BadRequest
+from imagequeue.job import Result, new_id
 from imagequeue.model import NULL_CLASSES
 from imagequeue.web import v2_tensors
+from imagequeue.web.v2_tensors import InferRequest, answer_tensor
 from tests.support.inprocess import SIZE, Service
 from tests.support.load import null_label
 from tests.support.openinference import MODEL, best_of, changed, class_of, element, in_bytes, in_json, infer, split
 from tests.support.pictures import picture
+from tests.support.runningworker import job, null_model
 
 
 @pytest.mark.parametrize("shape", [[2], [2, 1], [1, 2]])
@@ -68,6 +73,21 @@ def test_an_outputs_own_word_on_bytes_goes_before_the_requests(
         document["parameters"] = {"binary_data_output": of_all}
     response = infer(service, document)
     assert ("Inference-Header-Content-Length" in response.headers) == is_binary
+
+
+def test_what_the_model_gave_comes_back_to_the_last_bit_however_small() -> None:
+    given = np.exp(-np.linspace(0, 100, NULL_CLASSES)).astype(np.float32)
+    model = replace(null_model(), predict=lambda pixels: np.tile(given, (len(pixels), 1)))
+    (predictions,) = model.classify(model.batch_of([job(1).pixels]), [NULL_CLASSES])
+    # By way of Redis.
+    result = Result.decode(Result(id=new_id(), predictions=predictions).encode())
+    tensor = answer_tensor(InferRequest([]), [result])
+    assert tensor.in_bytes() == given.tobytes()
+    assert np.array_equal(np.array(json.loads(json.dumps(tensor.in_json()))["data"], np.float32), given)
+    texts = answer_tensor(InferRequest([], classification=NULL_CLASSES), [result]).in_json()["data"]
+    assert np.array_equal(np.array([text.split(":")[0] for text in texts], np.float32), given)
+    assert texts[0] == "1.000000:0:null_0"
+    assert not any("e" in text.split(":")[0] for text in texts)
 
 
 def test_classification_is_text_best_first(service: Service) -> None:
