@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import redis
@@ -45,6 +46,9 @@ _UNABLE = {
     ("AuthenticationError", "WRONGPASS", "NOAUTH"): "Redis refuses the user or the password",
     ("NOPERM", "NoPermissionError"): "Redis does not permit this user what is needed",
     ("max number of clients", "MaxConnectionsError"): "Redis has reached its limit of clients",
+    ("WRONGTYPE",): "Redis holds something of another type under a key of the queue",
+    # Something in Redis that no script expects is no reason to end; a mistake of a script's own is as loud in the log.
+    ("user_script", "Error running script"): "Redis could not finish a script of the queue",
 }
 
 
@@ -63,6 +67,19 @@ def is_in_doubt(error: BaseException) -> bool:
     """
     is_certain = isinstance(error, NoConnection) or is_memory_limit(error.__cause__)
     return isinstance(error, RedisDown) and not is_certain
+
+
+def is_wrong_type(error: BaseException | None) -> bool:
+    return isinstance(error, RedisError) and _reason(error) == _UNABLE[("WRONGTYPE",)]
+
+
+def or_none(answer: Any) -> Any:
+    """One answer of a pipeline that raises none of its errors; None for a key of another type. Raises any other."""
+    if is_wrong_type(answer):
+        return None
+    if isinstance(answer, RedisError):
+        raise answer
+    return answer
 
 
 def is_demoted(error: BaseException | None) -> bool:

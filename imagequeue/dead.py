@@ -29,10 +29,10 @@ from imagequeue.job import Job, id_of, new_id
 from imagequeue.jobqueue import JobQueue
 from imagequeue.plaintext import escaped
 
-# Of the year 9999.
-LAST_SECOND = 253_402_300_799
 # Nobody waits for a re-queued image, so its time may be long.
 REQUEUE_TIMEOUT = 3600.0
+# The year 9999, which a date can still be made of.
+LATEST = 253_402_300_800.0
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,28 @@ class Dead:
 
     @classmethod
     def decode(cls, entry: bytes) -> Dead:
-        """Raises ValueError for what somebody else has put there."""
+        """What is no entry of this list is one all the same: of the year 1970, with itself as the document."""
         try:
-            fields: dict[str, Any] = json.loads(entry)
-            at, reason, document = float(fields["at"]) / 1000, str(fields["reason"]), str(fields["document"])
-            if not 0 <= at <= LAST_SECOND:
-                raise ValueError("no instant")
-            return cls(at, reason, document.encode(), entry)
-        except (LookupError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"no entry of this list: {error!r}") from error
+            # A document may be any bytes; Redis's Lua leaves them as they are.
+            fields: dict[str, Any] = json.loads(entry.decode(errors="surrogateescape"))
+            at = fields["at"] / 1000
+            if not 0 <= at < LATEST:
+                raise ValueError(at)
+            return cls(at, str(fields["reason"]), _encoded(str(fields["document"])), entry)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return cls(0.0, "not an entry of this list", entry, entry)
 
     @property
     def id(self) -> str:
         return id_of(self.document)
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # Half a character, escaped in JSON.
+        return text.encode(errors="backslashreplace")
 
 
 def export(entries: Sequence[Dead], directory: Path) -> int:
@@ -116,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
-    entries = _entries(queue)
+    entries = [Dead.decode(entry) for entry in queue.dead()]
     if chosen.verb == "list":
         for entry in entries:
             print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.at)), escaped(entry.id), escaped(entry.reason))
@@ -128,18 +137,6 @@ def _do(chosen: argparse.Namespace, queue: JobQueue) -> int:
     else:
         return _requeue_all(queue, [entry for entry in entries if chosen.all or entry.id in chosen.ids], chosen.ids)
     return 0
-
-
-def _entries(queue: JobQueue) -> list[Dead]:
-    entries, strange = [], 0
-    for entry in queue.dead():
-        try:
-            entries.append(Dead.decode(entry))
-        except ValueError:
-            strange += 1
-    if strange:
-        print(f"{strange} of the entries cannot be read.", file=sys.stderr)
-    return entries
 
 
 def _requeue_all(queue: JobQueue, wanted: Sequence[Dead], ids: Sequence[str]) -> int:

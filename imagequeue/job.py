@@ -13,16 +13,21 @@ When a job was enqueued and when its time runs out stand in its hash, by Redis's
 from __future__ import annotations
 
 import json
+import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pybase64
 
-from imagequeue.errors import ImageQueueError, from_code
+from imagequeue.errors import ImageQueueError, JobLost, from_code
+from imagequeue.events import warn
 
 ID_LENGTH = 32
+# Facts that are counted with; and what none of them, ms or jobs, comes near.
+NUMBERS = frozenset({"queued_ms", "waited_ms", "inference_ms", "batch", "claimed_at", "stored_at"})
+MOST_FACT = 1e15
 # What stands around the image in a document.
 _IMAGE, _END = b',"image":"', b'"}'
 _ID = slice(len('{"id":"'), len('{"id":"') + ID_LENGTH)
@@ -60,20 +65,23 @@ class Job:
 
     @classmethod
     def decode(cls, document: bytes) -> Job:
-        """Raises ValueError for what is no job document."""
+        """Raises ValueError for what is no job document, or one that Lua and Python would read differently."""
         try:
             # The image stands last, so JSON's parser need not read it: a quarter of a millisecond.
             head, _, rest = document.partition(_IMAGE)
             fields: Mapping[str, Any] = json.loads(head + b"}")
             if not rest.endswith(_END):
                 raise ValueError("not a job document: it ends early")
-            return cls(
-                pixels=pybase64.b64decode(memoryview(rest)[: -len(_END)], validate=True),
-                reply_to=str(fields["reply_to"]),
-                top=int(fields["top"]),
-                id=str(fields["id"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
+            job_id, reply_to, top = fields["id"], fields["reply_to"], fields["top"]
+            if job_id != id_of(document):
+                raise ValueError("not a job document: its id is not at its head")
+            if not (isinstance(reply_to, str) and reply_to.isascii() and (reply_to == "" or reply_to.isprintable())):
+                raise ValueError("not a job document: `reply_to` is no printable ASCII")
+            if type(top) is not int or top < 1:
+                raise ValueError("not a job document: `top` is no number of predictions")
+            pixels = pybase64.b64decode(memoryview(rest)[: -len(_END)], validate=True)
+            return cls(pixels=pixels, reply_to=reply_to, top=top, id=job_id)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a job document: {error!r}") from error
 
 
@@ -115,10 +123,6 @@ class Result:
             envelope["predictions"] = [(p.label, p.probability, p.index) for p in self.predictions]
         return json.dumps(envelope | dict(self.facts), separators=(",", ":")).encode()
 
-    def distribution(self) -> list[float]:
-        """The probability of each of the model's outputs, in their order, of a result that holds all of them."""
-        return [p.probability for p in sorted(self.predictions, key=lambda p: p.index)]
-
     @classmethod
     def decode(cls, envelope: bytes) -> Result:
         """Raises ValueError for what is no result envelope."""
@@ -126,9 +130,33 @@ class Result:
             facts: dict[str, Any] = json.loads(envelope)
             job_id = str(facts.pop("id"))
             error = facts.pop("error", None)
+            predictions = facts.pop("predictions", None)
+            _check_facts(facts)
             if error is not None:
-                return cls(id=job_id, error=from_code(error["code"], error["message"]), facts=facts)
-            predictions = tuple(Prediction(*entry) for entry in facts.pop("predictions"))
-            return cls(id=job_id, predictions=predictions, facts=facts)
-        except (KeyError, TypeError, AttributeError) as broken:
+                return cls(id=job_id, error=from_code(str(error["code"]), str(error["message"])), facts=facts)
+            return cls(id=job_id, predictions=tuple(map(_prediction, predictions)), facts=facts)
+        except (KeyError, TypeError, AttributeError, RecursionError) as broken:
             raise ValueError(f"not a result envelope: {broken!r}") from broken
+
+    @classmethod
+    def read(cls, job_id: str, envelope: bytes) -> Result:
+        """What Redis holds as the result of that job; one that cannot be read is a JobLost, after a warning."""
+        try:
+            return cls.decode(envelope)
+        except ValueError as error:
+            warn("result_unreadable", job=job_id, reason=str(error)[:200])
+            return cls(job_id, error=JobLost("The image's result in Redis cannot be read; send the image again."))
+
+
+def _prediction(entry: Sequence[Any]) -> Prediction:
+    label, probability, index = entry
+    if type(label) is not str or type(index) is not int or not math.isfinite(probability):
+        raise ValueError("not a result envelope: a prediction is no label, number and place")
+    return Prediction(label, probability, index)
+
+
+def _check_facts(facts: Mapping[str, Any]) -> None:
+    for name, value in facts.items():
+        is_number = type(value) in (int, float) and abs(value) < MOST_FACT
+        if not (is_number if name in NUMBERS else is_number or value is None or isinstance(value, (str, bool))):
+            raise ValueError(f"not a result envelope: `{name[:40]}` cannot be what it says")

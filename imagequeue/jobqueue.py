@@ -14,9 +14,10 @@ from typing import Any, cast
 
 import redis
 
-from imagequeue.connections import is_demoted, redis_errors
+from imagequeue.connections import is_demoted, is_wrong_type, or_none, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job, Result
+from imagequeue.mending import finite, numbers_in, set_aside
 from imagequeue.scripts import Scripts
 
 # Documents kept in `dead`: 200 kB each.
@@ -90,11 +91,13 @@ class JobQueue:
         return self.key(f"results:{web_id}")
 
     def _run(self, verb: str, *args: bytes | str | float) -> Any:
-        with self._errors():
+        worker_id = str(args[0]) if verb in ("claim", "complete", "fail", "heartbeat", "release") else ""
+        with self._errors(worker_id):
             return self._scripts.run(verb, self.name, *args)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, worker_id: str = "") -> Iterator[None]:
+        """worker_id: whose keys are in use, too."""
         try:
             with redis_errors():
                 yield
@@ -102,6 +105,8 @@ class JobQueue:
             if is_demoted(error.__cause__):
                 # After a failover the address may lead elsewhere by now; these connections never will.
                 self.client.connection_pool.disconnect()
+            elif is_wrong_type(error.__cause__):
+                set_aside(self._scripts, self.name, worker_id)
             raise
 
     # The web side.
@@ -163,7 +168,7 @@ class JobQueue:
             pipeline.set(key, gone.encode(), nx=True, px=self.ttl_ms)
             pipeline.get(key)
             pipeline.hdel(self.key(f"job:{job_id}"), "attempts", "token")
-            is_cancelled, envelope, _ = pipeline.execute()
+            is_cancelled, envelope, _ = map(or_none, pipeline.execute(raise_on_error=False))
         return None if is_cancelled else envelope
 
     def cancel_all(self, ids: Iterable[str]) -> None:
@@ -175,11 +180,13 @@ class JobQueue:
                 pipeline.set(self.key(f"result:{job_id}"), Result(job_id, error=gone).encode(), nx=True, px=self.ttl_ms)
                 # As `cancel` does: else it would keep its place in a full queue.
                 pipeline.hdel(self.key(f"job:{job_id}"), "attempts", "token")
-            pipeline.execute()
+            # One whose hash is none is for claim to give up; the others are to be cancelled all the same.
+            for answer in pipeline.execute(raise_on_error=False):
+                or_none(answer)
 
     def live_workers(self) -> int:
         """How many workers hold a lease now, by Redis's clock. Raises RedisDown."""
-        with redis_errors():
+        with self._errors():
             pipeline = self.client.pipeline(transaction=False)
             pipeline.time()
             pipeline.zrange(self.key("workers"), 0, -1, withscores=True)
@@ -257,7 +264,7 @@ class JobQueue:
 
     def dead(self) -> list[bytes]:
         """The documents that were given up, the latest first; see imagequeue.dead."""
-        with redis_errors():
+        with self._errors():
             return cast("list[bytes]", self.client.lrange(self.key("dead"), 0, -1))
 
     def requeue(self, entry: bytes, job: Job, *, timeout: float) -> bool:
@@ -283,11 +290,11 @@ class JobQueue:
 
     def stats(self) -> dict[str, float]:
         """The counters: enqueued, completed, expired, refused, failed, crashes, convicted, dead, …"""
-        with redis_errors():
+        with self._errors():
             stats = cast("dict[bytes, bytes]", self.client.hgetall(self.key("stats")))
-        return {field.decode(): float(value) for field, value in stats.items()}
+        return numbers_in(stats.items())
 
 
 def _backlog(depth: int, drained: bytes, drained_ms: bytes) -> Backlog:
-    jobs, milliseconds = float(drained), float(drained_ms)
+    jobs, milliseconds = finite(drained), finite(drained_ms)
     return Backlog(int(depth), milliseconds / jobs / 1000 if jobs > 0 and milliseconds > 0 else 0.0)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagequeue.jobqueue import JobQueue
+from imagequeue.mending import numbers_in
 
 # What is counted in Redis, by every process together, since the queue was made.
 COUNTERS = ("enqueued", "completed", "expired", "refused", "failed", "crashes", "convicted", "dead")
@@ -22,6 +23,7 @@ BATCH_PREFIX = "batch:"
 FRESH_SECONDS = 0.5
 # Rates are taken between looks that are at most so far apart.
 RATE_SECONDS = 10.0
+_BATCH = re.compile(rf"{BATCH_PREFIX}[0-9]{{1,9}}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?", re.ASCII)
 
 
@@ -68,7 +70,7 @@ class Overview:
 def look(queue: JobQueue) -> Overview:
     """Ask Redis, once. Raises RedisDown."""
     now, depth, suspects, oldest, dead, counted, workers = queue.look_around()
-    stats = {field.decode(): float(value) for field, value in _pairs(counted)}
+    stats = numbers_in(_pairs(counted))
     milliseconds = stats.get("drained_ms", 0.0)
     return Overview(
         at=now / 1000,
@@ -78,9 +80,12 @@ def look(queue: JobQueue) -> Overview:
         dead=dead,
         workers=tuple(
             LiveWorker(
-                id=worker_id.decode(),
+                id=worker_id.decode(errors="replace"),
                 lease_left=(lease_end - now) / 1000,
-                facts={field.decode(): _number(value.decode()) for field, value in _pairs(facts)},
+                facts={
+                    field.decode(errors="replace"): _number(value.decode(errors="replace"))
+                    for field, value in _pairs(facts)
+                },
             )
             for worker_id, lease_end, facts in workers
         ),
@@ -89,7 +94,7 @@ def look(queue: JobQueue) -> Overview:
             sorted(
                 (int(field.removeprefix(BATCH_PREFIX)), int(count))
                 for field, count in stats.items()
-                if field.startswith(BATCH_PREFIX)
+                if _BATCH.fullmatch(field)
             )
         ),
         drained_per_s=stats.get("drained", 0.0) / milliseconds * 1000 if milliseconds > 0 else 0.0,

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "requeue", "overview")
+VERBS = ("enqueue", "claim", "complete", "fail", "heartbeat", "release", "reap", "requeue", "overview", "mend")
 
 
 class Scripts:

@@ -46,7 +46,10 @@ class Trace:
     @classmethod
     def decode(cls, document: bytes) -> Trace:
         """Raises ValueError, TypeError for what is no trace."""
-        return cls(**json.loads(document))
+        trace = cls(**json.loads(document))
+        if not isinstance(trace.facts, dict):
+            raise ValueError("not a trace: its facts are no object")
+        return trace
 
     def completed(self, result: Result) -> Trace:
         """With what became of the job since: nobody waited, so the web server did not hear of it."""

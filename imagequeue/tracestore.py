@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, cast
 
 from imagequeue.connections import redis_errors
 from imagequeue.errors import ImageQueueError
-from imagequeue.events import fail, log
+from imagequeue.events import fail, log, warn
 from imagequeue.job import Result
 from imagequeue.jobqueue import JobQueue
 from imagequeue.trace import Trace
@@ -94,5 +94,13 @@ def find(queue: JobQueue, job_id: str) -> Trace | None:
         document, envelope = cast("list[bytes | None]", queue.client.mget(*keys))
     if document is None:
         return None
-    trace = Trace.decode(document)
-    return trace if trace.by or envelope is None else trace.completed(Result.decode(envelope))
+    try:
+        trace = Trace.decode(document)
+        if not trace.by and envelope is not None:
+            trace = trace.completed(Result.read(job_id, envelope))
+        # What no account can be made of is no trace, whatever types its fields have.
+        trace.described()
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError, RecursionError) as error:
+        warn("trace_unreadable", job=job_id, reason=repr(error)[:200])
+        return None
+    return trace

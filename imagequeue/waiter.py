@@ -127,7 +127,7 @@ class Waiter:
         if ticket.envelope is None:
             self.give_up(ticket.id)
             raise ClientGone("The client has hung up.")
-        return Result.decode(ticket.envelope)
+        return Result.read(ticket.id, ticket.envelope)
 
     def give_up(self, job_id: str) -> None:
         """Have a job cancelled as soon as Redis can be asked: its client has been refused, or is gone."""

@@ -26,6 +26,8 @@ from imagequeue.connections import (
     is_demoted,
     is_in_doubt,
     is_memory_limit,
+    is_wrong_type,
+    or_none,
     redis_errors,
     without_secrets,
 )
@@ -134,8 +136,19 @@ def test_what_redis_cannot_do_now_is_told_in_plain_words(error: RedisError, reas
 
 
 def test_our_own_mistakes_stay_what_they_are() -> None:
-    with pytest.raises(ResponseError, match="WRONGTYPE"), redis_errors():
-        raise ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    with pytest.raises(ResponseError, match="wrong number"), redis_errors():
+        raise ResponseError("ERR wrong number of arguments for 'set' command")
+
+
+def test_a_key_of_another_type_is_unavailable_and_one_of_many_answers_is_none() -> None:
+    wrong = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    with pytest.raises(RedisDown, match="another type"), redis_errors():
+        raise wrong
+    assert is_wrong_type(wrong)
+    assert not is_wrong_type(ResponseError("OOM command not allowed"))
+    assert [or_none(answer) for answer in (wrong, b"text", None, 1)] == [None, b"text", None, 1]
+    with pytest.raises(ResponseError, match="OOM"):
+        or_none(ResponseError("OOM command not allowed"))
 
 
 def test_a_full_and_a_demoted_redis_are_told_apart() -> None:

@@ -22,6 +22,7 @@ LAYERS = {
     "images": 1,
     "connections": 1,
     "scripts": 1,
+    "mending": 1,
     "jobqueue": 2,
     "doorbell": 3,
     "ticket": 0,

@@ -14,12 +14,14 @@
 --          Its bell may have rung since, though nobody has looked after its list for a while: so it is swept again
 --          {'OK', now ms, document, enqueued ms, attempts, crashes, ...}, four for each job
 -- Repeat   Safe: the same documents come back, and an attempt is counted once for each token.
--- Dropped  here, unseen by the model: jobs that have a result (cancelled ones too), jobs past their deadline.
+-- Dropped  here, unseen by the model: jobs that have a result (cancelled ones too), jobs past their deadline; and, into
+--          `dead`, what is no document, and jobs whose hash is none.
 local me, lease_ms, token, limit = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local held, ttl_ms, max_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local processing = P .. 'processing:' .. me
 local now = now_ms()
 
+check_kinds()
 allow_at_maxmemory()
 if not redis.call('ZSCORE', P .. 'workers', me) then
   redis.call('ZADD', P .. 'gone', now, me)
@@ -36,28 +38,28 @@ local function accept(document)
     bury(document, 'no job document', max_dead)
     return false
   end
-  local job = redis.call('HMGET', job_key(id), 'token', 'attempts', 'crashes', 'enqueued', 'deadline')
-  if not job[2] then return false end
+  local job, wrong = job_of(id)
+  if wrong then give_up(id, document, wrong, reply_to, ttl_ms, max_dead) end
+  if not job then return false end
   if redis.call('EXISTS', P .. 'result:' .. id) == 1 then
     redis.call('DEL', job_key(id))
     return false
   end
-  if tonumber(job[5]) <= now then
+  if job.deadline <= now then
     expire(id, reply_to, ttl_ms)
     return false
   end
-  local attempts = tonumber(job[2])
-  if job[1] ~= token then
+  local attempts = job.attempts
+  if job.token ~= token then
     attempts = redis.call('HINCRBY', job_key(id), 'attempts', 1)
     redis.call('HSET', job_key(id), 'token', token, 'state', 'claimed', 'worker', me)
   end
-  local crashes = tonumber(job[3])
-  holds_suspect = holds_suspect or crashes > 0
+  holds_suspect = holds_suspect or job.crashes > 0
   size = size + 1
   batch[#batch + 1] = document
-  batch[#batch + 1] = job[4]
+  batch[#batch + 1] = job.enqueued
   batch[#batch + 1] = attempts
-  batch[#batch + 1] = crashes
+  batch[#batch + 1] = job.crashes
   return true
 end
 
@@ -66,7 +68,8 @@ local function is_complete() return size >= limit or holds_suspect end
 
 local function is_suspect(document)
   local id = head_of(document)
-  return id and tonumber(redis.call('HGET', job_key(id), 'crashes') or 0) > 0
+  local job = id and job_of(id)
+  return job and job.crashes > 0
 end
 
 for _, document in ipairs(redis.call('LRANGE', processing, held, -1)) do

@@ -12,6 +12,7 @@ local me, ttl_ms, token = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local processing = P .. 'processing:' .. me
 local jobs, stored = (#ARGV - 3) / 3, 0
 
+check_kinds()
 allow_at_maxmemory()
 
 -- The batch is what the processing list begins with, in claim order: claims append, and only this script and
@@ -20,7 +21,7 @@ allow_at_maxmemory()
 -- off; see the prelude for what a look costs.
 local is_untouched = jobs > 0 and redis.call('LLEN', processing) >= jobs
 for i = 4, #ARGV, 3 do
-  is_untouched = is_untouched and redis.call('HGET', job_key(ARGV[i]), 'token') == token
+  is_untouched = is_untouched and redis.pcall('HGET', job_key(ARGV[i]), 'token') == token
 end
 is_untouched = is_untouched and head_of(redis.call('LINDEX', processing, 0)) == ARGV[4]
   and (jobs == 1 or head_of(redis.call('LINDEX', processing, jobs - 1)) == ARGV[#ARGV - 2])
@@ -35,14 +36,14 @@ if stored > 0 then
   count('completed', stored)
   count('batch:' .. jobs, 1)
   if redis.call('EXISTS', P .. 'worker:' .. me) == 1 then
-    redis.call('HINCRBY', P .. 'worker:' .. me, 'images', stored)
-    redis.call('HSET', P .. 'worker:' .. me, 'last_batch', jobs)
+    increment(P .. 'worker:' .. me, 'images', stored)
+    redis.pcall('HSET', P .. 'worker:' .. me, 'last_batch', jobs)
   end
   -- The drain rate, for Retry-After: jobs and the time they took, both fading by half every 10 s, so that
   -- their quotient follows the load and a pause counts for less and less.
   local now = now_ms()
   local rate = redis.call('HMGET', P .. 'stats', 'drained', 'drained_ms', 'drained_at')
-  local drained, drained_ms, at = tonumber(rate[1] or 0), tonumber(rate[2] or 0), tonumber(rate[3] or now)
+  local drained, drained_ms, at = number(rate[1], 0), number(rate[2], 0), math.min(number(rate[3], now), now)
   local fade = 0.5 ^ ((now - at) / 10000)
   -- A longer gap is an idle queue, which says nothing of how fast a full one drains.
   local busy = math.min(now - at, 5000)

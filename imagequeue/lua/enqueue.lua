@@ -22,7 +22,7 @@ local now = now_ms()
 
 local function answer(word)
   local rate = redis.call('HMGET', P .. 'stats', 'drained', 'drained_ms')
-  return {word, redis.call('LLEN', Q), rate[1] or '0', rate[2] or '0'}
+  return {word, redis.call('LLEN', Q), tostring(number(rate[1], 0)), tostring(number(rate[2], 0))}
 end
 
 -- The document is not to wait. Looked at first: were RPUSH refused alone, the last one would be somebody else's.
@@ -38,6 +38,7 @@ local function is_full()
   return depth > max_length or (max_bytes > 0 and depth * size > max_bytes)
 end
 
+check_kinds()
 if redis.call('EXISTS', P .. 'result:' .. id) == 1 then return without_it('DONE') end
 if redis.call('EXISTS', job_key(id)) == 1 then return without_it('DUPLICATE') end
 if needs_worker == '1' and redis.call('ZCOUNT', P .. 'workers', '(' .. now, '+inf') == 0 then
@@ -46,15 +47,15 @@ end
 
 -- Room first comes from those whose clients have gone. All jobs have the same timeout as a rule, so the
 -- oldest, at the head, end first. Looked for ten times a second at most: refusing must stay cheap.
-if is_full() and redis.call('SET', P .. 'dropping', '1', 'NX', 'PX', 100) then
+if is_full() and is_time(P .. 'dropping', 100) then
   while is_full() do
     local oldest = redis.call('LINDEX', Q, 0)
     local oldest_id, reply_to
     if oldest then oldest_id, reply_to = head_of(oldest) end
     if not oldest_id or oldest_id == id then break end
-    local job = redis.call('HMGET', job_key(oldest_id), 'deadline', 'attempts')
-    -- Without attempts it was cancelled, without a hash answered.
-    if job[2] and tonumber(job[1]) > now then break end
+    local job, wrong = job_of(oldest_id)
+    -- One that is not known was cancelled or answered; one of whose hash nothing can be made is for claim to give up.
+    if wrong or (job and job.deadline > now) then break end
     redis.call('LTRIM', Q, 1, -1)
     expire(oldest_id, reply_to, ttl_ms)
   end

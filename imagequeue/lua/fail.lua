@@ -7,6 +7,7 @@
 local me, ttl_ms, max_dead = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local id, reply_to, envelope, reason = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
+check_kinds()
 allow_at_maxmemory()
 local document = remove(P .. 'processing:' .. me, id)
 local is_first = settle(id, envelope, reply_to, ttl_ms)

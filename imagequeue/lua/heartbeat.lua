@@ -10,6 +10,7 @@
 --          lies in the list of an id in `gone` is swept, so its owner would be charged for jobs that it computes.
 local me, lease_ms, verb = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
+check_kinds()
 allow_at_maxmemory()
 if verb == 'JOIN' then
   if redis.call('ZSCORE', P .. 'gone', me) then return 'FENCED' end

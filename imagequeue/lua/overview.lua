@@ -7,19 +7,25 @@
 -- Cost     A document goes through Lua for each list that is not empty (see the prelude: 0.2 ms), because its id is
 --          needed; keeping the instants in a sorted set would cost two commands for each job instead.
 local function enqueued_at(list)
-  local document = redis.call('LINDEX', list, 0)
-  local id = document and head_of(document)
-  return id and tonumber(redis.call('HGET', job_key(id), 'enqueued'))
+  local document = redis.pcall('LINDEX', list, 0)
+  local id = type(document) == 'string' and head_of(document)
+  local job = id and job_of(id)
+  return job and job.enqueued
 end
+
+-- What a key of another type than its own has to show: nothing.
+local function or_none(answer) return not (type(answer) == 'table' and answer.err) and answer or {} end
+local function length(list) return tonumber(redis.pcall('LLEN', list)) or 0 end
 
 local suspects = P .. 'suspect'
 local waits, suspected = enqueued_at(Q), enqueued_at(suspects)
 local oldest = waits and suspected and math.min(waits, suspected) or waits or suspected or false
 
 local workers = {}
-local leases = redis.call('ZRANGE', P .. 'workers', 0, -1, 'WITHSCORES')
+local leases = or_none(redis.pcall('ZRANGE', P .. 'workers', 0, -1, 'WITHSCORES'))
 for i = 1, #leases, 2 do
-  workers[#workers + 1] = {leases[i], tonumber(leases[i + 1]), redis.call('HGETALL', P .. 'worker:' .. leases[i])}
+  local facts = or_none(redis.pcall('HGETALL', P .. 'worker:' .. leases[i]))
+  workers[#workers + 1] = {leases[i], number(leases[i + 1], 0), facts}
 end
-return {now_ms(), redis.call('LLEN', Q), redis.call('LLEN', suspects), oldest, redis.call('LLEN', P .. 'dead'),
-  redis.call('HGETALL', P .. 'stats'), workers}
+return {now_ms(), length(Q), length(suspects), oldest, length(P .. 'dead'), or_none(redis.pcall('HGETALL', P .. 'stats')),
+  workers}

@@ -23,11 +23,62 @@ local function allow_at_maxmemory()
   redis.call('HDEL', P .. 'stats', '')
 end
 
-local function count(field, n)
-  redis.call('HINCRBY', P .. 'stats', field, n)
+-- What each of the queue's keys holds, its lists of one worker and one job left out.
+local KINDS = {stats = 'hash', workers = 'zset', gone = 'zset', suspect = 'list', dead = 'list'}
+
+-- An error before anything is changed where one of them holds something else: a script that stopped half-way at it
+-- would lose what it has in hand. jobqueue.py has mend.lua set that key aside then.
+local function check_kinds()
+  for suffix, kind in pairs(KINDS) do
+    local found = redis.call('TYPE', P .. suffix).ok
+    if found ~= 'none' and found ~= kind then error('WRONGTYPE ' .. P .. suffix .. ' is a ' .. found) end
+  end
+end
+
+-- A number that somebody may have written over; `otherwise` where it is none.
+local function number(text, otherwise)
+  local n = tonumber(text)
+  if n and n > -1e15 and n < 1e15 then return n end
+  return otherwise
+end
+
+local function increment(key, field, n)
+  local counted = redis.pcall('HINCRBY', key, field, n)
+  -- No number, or one that grows no further: it begins again.
+  if type(counted) == 'table' and counted.err then redis.pcall('HSET', key, field, n) end
+end
+
+local function count(field, n) increment(P .. 'stats', field, n) end
+
+-- True once in so many ms.
+local function is_time(key, ms)
+  if redis.call('SET', key, '1', 'NX', 'PX', ms) then return true end
+  local left = redis.call('PTTL', key)
+  -- Not set here: without an end, or with a late one, the time would never come.
+  if left < 0 or left > ms then redis.call('PEXPIRE', key, ms) end
+  return false
 end
 
 local function job_key(id) return P .. 'job:' .. id end
+
+local NUMBERS = {'attempts', 'crashes', 'enqueued', 'deadline'}
+
+-- What the job's hash holds: token ('' for none), attempts, crashes, enqueued, deadline. nil where the job is not known
+-- (answered or cancelled); nil and a reason where what is there is no hash of a job.
+local function job_of(id)
+  local found = redis.pcall('HMGET', job_key(id), 'token', unpack(NUMBERS))
+  if found.err then return nil, 'What Redis holds of this job is no hash.' end
+  if not found[2] then return nil end
+  local job = {token = found[1] or ''}
+  for i, field in ipairs(NUMBERS) do
+    local text = found[i + 1]
+    if not text or #text > 16 or not string.match(text, '^%-?%d+$') then
+      return nil, 'What Redis holds of this job has no number for `' .. field .. '`.'
+    end
+    job[field] = tonumber(text)
+  end
+  return job
+end
 
 -- id, reply_to; nil for what is no document of ours.
 local function head_of(document)
@@ -44,18 +95,23 @@ local function let_wait(id, timeout_ms, ttl_ms)
   count('enqueued', 1)
 end
 
--- Stores the first result of a job and publishes it; false, and nothing changes, for any later one.
--- No job hash and no result: the job was answered so long ago that both are forgotten. A hash without attempts: it
--- was cancelled.
-local function settle(id, envelope, reply_to, ttl_ms)
-  local is_known = redis.call('HEXISTS', job_key(id), 'attempts') == 1
-  redis.call('DEL', job_key(id))
-  if not is_known or redis.call('EXISTS', P .. 'result:' .. id) == 1 then return false end
+-- Stores a job's first result and publishes it; false, and nothing changes, for any later one.
+local function answer_first(id, envelope, reply_to, ttl_ms)
+  if redis.call('EXISTS', P .. 'result:' .. id) == 1 then return false end
   -- For the job's trace; an envelope is an object that is never empty.
   envelope = string.sub(envelope, 1, -2) .. string.format(',"stored_at":%.0f}', now_ms())
   redis.call('SET', P .. 'result:' .. id, envelope, 'PX', ttl_ms)
   if reply_to ~= '' then redis.call('PUBLISH', P .. 'results:' .. reply_to, envelope) end
   return true
+end
+
+-- `answer_first` for a job that is known.
+-- No job hash and no result: the job was answered so long ago that both are forgotten. A hash without attempts: it
+-- was cancelled.
+local function settle(id, envelope, reply_to, ttl_ms)
+  local is_known = redis.pcall('HEXISTS', job_key(id), 'attempts') == 1
+  redis.call('DEL', job_key(id))
+  return is_known and answer_first(id, envelope, reply_to, ttl_ms)
 end
 
 local function error_envelope(id, code, message)
@@ -76,6 +132,15 @@ local function bury(document, reason, max_dead)
     .. cjson.encode(reason) .. ',"document":' .. cjson.encode(document) .. '}')
   redis.call('LTRIM', P .. 'dead', 0, max_dead - 1)
   count('dead', 1)
+end
+
+-- Gives up a job of whose hash nothing can be made: its client is answered at once, its document kept.
+local function give_up(id, document, reason, reply_to, ttl_ms, max_dead)
+  redis.call('DEL', job_key(id))
+  if answer_first(id, error_envelope(id, 'job_failed', reason), reply_to, ttl_ms) then
+    count('failed', 1)
+    bury(document, reason, max_dead)
+  end
 end
 
 -- Takes the document with this id out of a list; its head, nearly always.

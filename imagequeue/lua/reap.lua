@@ -20,6 +20,7 @@ local GONE_MS = 60000
 local now = now_ms()
 local reaped, returned, convicted = 0, 0, 0
 
+check_kinds()
 allow_at_maxmemory()
 
 local function convict(id, document, crashes, reply_to)
@@ -38,10 +39,13 @@ local function sweep(worker)
     local document = redis.call('LPOP', processing)
     if not document then break end
     local id, reply_to = head_of(document)
-    local token = id and redis.call('HGET', job_key(id), 'token')
+    local job, wrong
+    if id then job, wrong = job_of(id) end
     if not id then
       bury(document, 'no job document', max_dead)
-    elseif not token then
+    elseif wrong then
+      give_up(id, document, wrong, reply_to, ttl_ms, max_dead)
+    elseif not job or job.token == '' then
       unstamped[#unstamped + 1] = document
     else
       local crashes = redis.call('HINCRBY', job_key(id), 'crashes', 1)
@@ -69,15 +73,16 @@ local function bury_worker(worker)
 end
 
 if victim ~= '' then bury_worker(victim) end
-if redis.call('SET', P .. 'reaping', '1', 'NX', 'PX', interval_ms) then
+if is_time(P .. 'reaping', interval_ms) then
   -- Ten at a time, so that the death of a whole fleet does not stop Redis for long.
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 10)) do
     bury_worker(worker)
   end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'gone', '-inf', '+inf', 'LIMIT', 0, 100)) do
     sweep(worker)
-    local left = tonumber(redis.call('ZSCORE', P .. 'gone', worker))
-    if now - left > GONE_MS then redis.call('ZREM', P .. 'gone', worker) end
+    local left = number(redis.call('ZSCORE', P .. 'gone', worker), 0)
+    -- An instant to come is not one of ours: it would keep its id for as long.
+    if now - left > GONE_MS or left > now + GONE_MS then redis.call('ZREM', P .. 'gone', worker) end
   end
 end
 return {redis.call('LLEN', P .. 'suspect'), reaped, returned, convicted}

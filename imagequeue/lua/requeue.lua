@@ -10,6 +10,8 @@
 local entry, document, timeout_ms, ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local id = head_of(document)
 
+check_kinds()
+
 if redis.call('EXISTS', job_key(id), P .. 'result:' .. id) > 0 then return 'OK' end
 if redis.call('LREM', P .. 'dead', 1, entry) == 0 then return 'GONE' end
 redis.call('RPUSH', Q, document)

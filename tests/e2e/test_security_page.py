@@ -53,6 +53,10 @@ def test_the_redis_user_of_the_page_can_do_what_the_service_does_and_no_more(
     for path in ("/readyz", "/stats", "/metrics"):
         assert requests.get(f"{system.url}{path}", headers=key, timeout=20).status_code == 200, admin.acl_log()
     eventually(lambda: admin.xlen("{image_queue}:log"), what="a log line in Redis")
+    # It may set aside what is not the queue's.
+    admin.set("{image_queue}:stats", "somebody's")
+    eventually(lambda: system.predict(picture(2), **key).status_code == 200)
+    assert admin.type("{image_queue}:wrong:stats") == b"string"
     for script in (*system.webs, *system.workers):
         assert "log_stream_away" not in script.output
         assert "NOPERM" not in script.output
