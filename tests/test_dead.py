@@ -193,7 +193,7 @@ def test_an_entry_that_cannot_be_read_is_listed_beside_the_others(
     printed = capsys.readouterr()
     assert job.id in printed.out
     assert len(printed.out.splitlines()) == 2
-    assert run(each_redis, "requeue", "--all") == 0
+    assert run(each_redis, "requeue", job.id) == 0
 
 
 def test_clear_forgets_them(each_redis: RedisServer, queue: JobQueue) -> None:
