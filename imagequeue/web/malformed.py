@@ -14,7 +14,7 @@ from imagequeue.events import LOGGER, log
 from imagequeue.throttle import Throttle
 from imagequeue.web import tracecontext
 from imagequeue.web.errorbody import error_document
-from imagequeue.web.rebuff import _answer as answer
+from imagequeue.web.plainhttp import answer
 
 
 class Refusal(NamedTuple):

@@ -6,43 +6,28 @@ a path that is none, an API key that is not known, a page of another origin. The
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
 
 from flask import Flask
-from gunicorn.util import http_date
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
-from werkzeug.sansio.request import Request
 
 from imagequeue.errors import Unauthorized, Unavailable
 from imagequeue.events import warn
-from imagequeue.web import headers, tracecontext
+from imagequeue.web import tracecontext
 from imagequeue.web.access import Access
 from imagequeue.web.errorbody import error_document
 from imagequeue.web.hosts import Hosts
 from imagequeue.web.metrics import WebMetrics
+from imagequeue.web.plainhttp import answer, parsed
 from imagequeue.web.rootpath import RootPath
 
 # The views that ask Admission.
 CLASSIFYING = frozenset({"predict.predict", "tfserving.predict", "tfserving.classify", "v2.infer"})
 # So many may wait to be logged and counted; while they do, the application refuses.
 MAX_UNACCOUNTED = 4096
-_REQUEST_LINE = re.compile(r"POST (/[^ ?#]*)(?:\?[^ ]*)? HTTP/1\.[01]")
-# No two parts of it can take the same byte, so it never tries twice: the loop must not be held up by a strange head.
-_FIELD = re.compile(r"([\w!#$%&'*+.^`|~-]+):([^\r\n\0]*)", re.ASCII)
-# As Gunicorn's parser has it.
-MAX_FIELDS = 100
-_FIXED = "".join(
-    f"{name}: {value}\r\n"
-    for name, value in {**headers.EVERYWHERE, "Content-Security-Policy": headers.ANSWER_POLICY}.items()
-)
 
 
 @dataclass(frozen=True)
@@ -66,17 +51,7 @@ def head_too_long(limit: int, request_id: str) -> Rebuff:
     """For a request whose head has not ended within `limit` bytes."""
     message = f"The request's header fields are longer than {limit} bytes."
     document = error_document("", "bad_request", message, request_id)
-    return Rebuff(_answer("431 Request Header Fields Too Large", f"X-Request-ID: {request_id}\r\n", document), False)
-
-
-def _answer(status: str, fields: str, document: dict[str, Any]) -> bytes:
-    """fields: this answer's own, each with its line's end."""
-    content = json.dumps(document, separators=(",", ":")).encode() + b"\n"
-    head = (
-        f"HTTP/1.1 {status}\r\nServer: gunicorn\r\nDate: {http_date()}\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n{fields}{_FIXED}\r\n"
-    )
-    return head.encode("latin-1") + content
+    return Rebuff(answer("431 Request Header Fields Too Large", f"X-Request-ID: {request_id}\r\n", document), False)
 
 
 class Rebuffs:
@@ -108,8 +83,8 @@ class Rebuffs:
         came: the instant (of time.monotonic) at which the head was whole.
         """
         head, _, body = received.partition(b"\r\n\r\n")
-        request = _parsed(head)
-        if request is None or (self._is_shared and "Origin" in request.headers):
+        request, _ = parsed(head) or (None, 0)
+        if request is None or request.method != "POST" or (self._is_shared and "Origin" in request.headers):
             return None
         path = self._root.below(request.path)
         if path is None or not self._hosts.allows(request.headers.get("Host")):
@@ -128,13 +103,13 @@ class Rebuffs:
         fields = {"request": request_id, "trace": trace.trace_id} | ({"client": client} if client else {})
         self._unaccounted.append(_Entry(rule.rule, refusal, fields))
         document = error_document(path, refusal.code, refusal.message, request_id)
-        answer = _answer(
+        written = answer(
             "503 Service Unavailable",
             f"Retry-After: {refusal.retry_after}\r\nX-Request-ID: {request_id}\r\ntraceparent: {trace.header}\r\n"
             f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n{self._shared_fields}",
             document,
         )
-        return Rebuff(answer, request.content_length == len(body))
+        return Rebuff(written, request.content_length == len(body))
 
     @property
     def is_accounting_due(self) -> bool:
@@ -151,16 +126,3 @@ class Rebuffs:
             refusal = entry.refusal
             warn("refused", **entry.fields, status=refusal.status, code=refusal.code, reason=refusal.message)
             self._meters.rebuffed(entry.route, refusal)
-
-
-def _parsed(head: bytes) -> Request | None:
-    """None for what is no plain POST, or is odd: that is for Gunicorn's parser to judge."""
-    line, *lines = head.decode("latin-1").split("\r\n")
-    if len(lines) > MAX_FIELDS:
-        return None
-    wanted = _REQUEST_LINE.fullmatch(line)
-    fields = [_FIELD.fullmatch(line) for line in lines]
-    if wanted is None or None in fields:
-        return None
-    named = Headers([(field[1], field[2].strip(" \t")) for field in fields if field])
-    return Request("POST", "http", None, "", unquote(wanted[1]), b"", named, None)
