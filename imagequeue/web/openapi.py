@@ -8,6 +8,7 @@ licence; it asks no other host for anything.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from copy import deepcopy
 from importlib import resources
@@ -20,6 +21,8 @@ from werkzeug.routing import Rule
 _IMPLIED = {"HEAD", "OPTIONS"}
 _ARGUMENT = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
+_MAKING = threading.Lock()
+
 blueprint = Blueprint("openapi", __name__)
 
 
@@ -27,12 +30,13 @@ blueprint = Blueprint("openapi", __name__)
 def document() -> Response:
     """This document."""
     app = current_app
-    if "openapi" not in app.extensions:
-        # Two threads may make it at the same time, and make the same.
-        app.extensions["openapi"] = describe(app)
-    # Without it a program takes the document's host, and no prefix.
-    servers = {"servers": [{"url": request.script_root}]} if request.script_root else {}
-    return jsonify(app.extensions["openapi"] | servers)
+    # One thread makes it, and the others take its bytes: it is half a second of a processor.
+    with _MAKING:
+        if "openapi" not in app.extensions:
+            # Without `servers` a program takes the document's host, and no prefix. The prefix is the same for all.
+            servers = {"servers": [{"url": request.script_root}]} if request.script_root else {}
+            app.extensions["openapi"] = jsonify(describe(app) | servers).get_data()
+    return Response(app.extensions["openapi"], content_type="application/json")
 
 
 @blueprint.get("/docs")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -91,3 +94,19 @@ def test_the_page_loads_nothing_that_is_not_here(service: Service) -> None:
 def test_the_pages_licence_stands_beside_it() -> None:
     assert "Apache License" in (STATIC / "LICENSE").read_text()
     assert "SmartBear" in (STATIC / "NOTICE").read_text()
+
+
+def test_many_who_ask_at_once_have_it_made_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Flask] = []
+
+    def describe(app: Flask) -> dict[str, Any]:
+        made.append(app)
+        # The others come meanwhile.
+        time.sleep(0.1)
+        return {"paths": {}}
+
+    monkeypatch.setattr(openapi, "describe", describe)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: service.app.test_client().get("/openapi.json").data, range(8)))
+    assert len(made) == 1
+    assert len(set(answers)) == 1
