@@ -15,6 +15,7 @@ from types import TracebackType
 from imagequeue.errors import ServerBusy, Unavailable
 from imagequeue.jobqueue import Backlog
 from imagequeue.web.owner import EVERYBODY
+from imagequeue.web.unsent import UnsentAnswers
 
 # A refusal by Redis stands for this long without asking again: a thousand clients that come at once to a full queue
 # are told so at once, and a queue that drains in the meantime is idle for a moment at most.
@@ -36,6 +37,8 @@ class Admission:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self.max_waiting = max_waiting
+        # Of the process's connections, as far as their clients have not taken them.
+        self.unsent = UnsentAnswers()
         self._requests = 0
         self._bytes = 0
         self._lock = threading.Lock()
@@ -66,6 +69,8 @@ class Admission:
             return refusal
         if self._requests >= self._max_requests:
             return ServerBusy("This server has as many requests as it can wait for.")
+        if self.unsent.is_full:
+            return ServerBusy("This server holds as many answers as its memory allows that were not taken yet.")
         return None
 
     def refusal_behind(self, others: int) -> Unavailable | None:

@@ -22,6 +22,7 @@ from gunicorn.workers.gthread import TConn
 from imagequeue.errors import RedisDown, ServerBusy, Unavailable
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.rebuff import Rebuff, Rebuffs
+from imagequeue.web.unsent import UnsentAnswers
 
 # Measured in docs/internals.md, on two processors; with more of them as many as can decode. Where many may wait, few of
 # a crowd will be refused, and one of so many more may be on its way: to be let in one by one costs some throughput.
@@ -58,6 +59,10 @@ class Doorman:
     @property
     def is_anybody_waiting(self) -> bool:
         return bool(self._waiting)
+
+    @property
+    def unsent(self) -> UnsentAnswers:
+        return self._classifier.door.unsent
 
     def arrive(self, conn: TConn, received: bytes) -> None:
         self._waiting.append(Arrival(conn, received, time.monotonic()))

@@ -110,6 +110,11 @@ class WebMetrics:
             self._requests.labels(route, str(error.status)).inc()
         self.refused(error)
 
+    def probed(self, route: str, code: str) -> None:
+        """One more probe that the event loop has answered."""
+        with self._harmless():
+            self._requests.labels(route, code).inc()
+
     def _begin(self) -> None:
         with self._harmless():
             self._in_flight.inc()

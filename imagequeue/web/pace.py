@@ -4,9 +4,11 @@ Gunicorn's own hands a connection to a thread at its first byte, and the thread 
 600 clients that sent one byte a minute held all threads, and the service was gone for as long as they liked. Here
 
 - a request's head is collected in the event loop, and a thread gets the request when it is whole;
-- a body must arrive at LEAST_RATE after the first PATIENCE seconds, else it is 408 or a closed connection;
-- an answer must be taken within SEND_SECONDS, and the end of a connection is waited for in its thread, not in the
-  event loop, where one client that does not hang up would stop all others for two seconds.
+- a body may pause for PATIENCE, must arrive at LEAST_RATE after that, and be complete when the request's time is over,
+  else it is 408 or a closed connection;
+- what a client does not take at once of an answer, what it still sends of a body that nobody needs, and the end of its
+  connection are waited for in the event loop, see tails;
+- probes are answered by the event loop itself, see probes.
 
 What is left to the proxy in front: see docs/security.md.
 """
@@ -16,34 +18,34 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from imagequeue.errors import Unavailable
 from imagequeue.events import warn
-from imagequeue.web import tracecontext
+from imagequeue.web import gate, tracecontext
 from imagequeue.web.doorman import PLACE_SECONDS, Arrival, Doorman
+from imagequeue.web.gate import Gate
+from imagequeue.web.heads import END_OF_HEAD, MAX_HEAD, Heads
+from imagequeue.web.keptalive import KeptAlive
 from imagequeue.web.malformed import MalformedRequests
-from imagequeue.web.pacedsocket import LINGER_SECONDS, PacedSocket
+from imagequeue.web.pacedsocket import PacedSocket
+from imagequeue.web.probes import Probe, Probes, Readiness
 from imagequeue.web.rebuff import Rebuff, head_too_long
+from imagequeue.web.sharing import Sharing
+from imagequeue.web.tails import Tails, unread_of
 from imagequeue.web.threadstack import ThreadStack
+from imagequeue.web.unsent import UnsentAnswers
 
-HEAD_SECONDS = 10.0
-# A longer one is refused: a thread would have to wait for its end. Browsers and proxies stop far before.
-MAX_HEAD = 32 * 1024
 # Heads are gathered for no longer before the first of them is given a thread.
 GATHER_SECONDS = 0.02
-# A connection is left for so long to a process with fewer; if it does not take it, none is for the second time.
-TURN_SECONDS = 0.03
-NO_TURN_SECONDS = 0.2
-# Connections that are listened to after their refusal; one more, and the oldest is closed.
-MAX_LEAVING = 1024
-END_OF_HEAD = b"\r\n\r\n"
+# Between two looks for who has taken too long: each goes over all connections.
+SWEEP_SECONDS = 0.1
+# Connections in one round of the loop: a probe that comes behind a thousand others is not to wait for all of them.
+ACCEPTED_AT_A_TIME = 64
 
 
 class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused-ignore]
@@ -51,82 +53,76 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Connections whose head is not whole yet, the oldest first, and what has come of it.
-        self._heads: dict[TConn, tuple[float, bytearray]] = {}
-        self._is_ending = False
-        self._is_gathering = False
-        # Connections that were turned away and have not hung up yet, and until when they may take.
-        self._leaving: dict[TConn, float] = {}
-        self._scratch = bytearray(64 * 1024)
+        self._is_ending = self._is_gathering = False
+        self._gate = Gate()
+        self.keepalived_conns = KeptAlive()
+        self._next_sweep = 0.0
+        # Gunicorn asks for the outcome of a request in a thread; of one that kept its connection it is always this.
+        self._kept: Future[bool] = Future()
+        self._kept.set_result(True)
         self._accounting: Future[None] | None = None
         # Set before the first connection comes; where there is none, everybody comes in.
         self.doorman: Doorman | None = None
-        # Tells the siblings how many connections are here, and returns the fewest of one of them; None without any.
-        self.least_elsewhere: Callable[[int], int | None] = lambda count: None
-        self._connections_told = 0
-        # A connection that is left to a sibling: whether it was in this round of the loop, and until when it will be.
-        self._is_left = False
-        self._left_until = 0.0
-        self._none_left_until = 0.0
+        # Where there are none, the application answers probes.
+        self.probes: Probes | None = None
+        # From a request's head on, for the whole of its body.
+        self.body_seconds = float("inf")
+        self.sharing = Sharing(lambda count: None)
 
     def get_thread_pool(self) -> ThreadStack:
         return ThreadStack(self.cfg.threads)
 
+    def run(self) -> None:
+        """Gunicorn's loop."""
+        self._account = self.doorman.unsent if self.doorman is not None else UnsentAnswers()
+        self._heads = Heads(self.poller, whole=self._asked, endless=self._refuse_endless, drop=self._drop)
+        self._tails = Tails(self.poller, self._account, keep=self._keep, drop=self._drop)
+        if self.probes is not None:
+            self._readiness = Readiness(self.probes.why_not_ready, self.method_queue.defer, self._answer_probe)
+        super().run()
+
     def enqueue_req(self, conn: TConn) -> None:
         """A connection is new, or has sent something: a thread gets it once the head of a request is there."""
         if not isinstance(conn.sock, PacedSocket):
-            conn.sock = PacedSocket.over(conn.sock)
-        deadline, head = self._heads.pop(conn, (0.0, bytearray()))
-        if not deadline:
-            deadline = time.monotonic() + HEAD_SECONDS
-            if conn.initialized:
-                head += conn.parser.unreader.take_buffered()
-        if not self._collect(conn, head):
-            return
-        if END_OF_HEAD in head:
-            if self.doorman is not None and head.startswith(b"POST "):
-                self.doorman.arrive(conn, bytes(head))
-            else:
-                self._hand_over(conn, bytes(head))
-        elif len(head) >= MAX_HEAD:
-            request_id = tracecontext.request_id("")
-            self._turn_away(conn, head_too_long(MAX_HEAD, request_id))
-            # In a thread: it may have to wait for the log.
-            self.tpool.submit(warn, "refused", request=request_id, status=431, reason="the head has no end")
+            conn.sock = PacedSocket.over(conn.sock, self._account)
+            conn.sock.body_seconds = self.body_seconds
+        self._heads.collect(conn)
+
+    def _asked(self, conn: TConn, received: bytes) -> None:
+        """A request's head is whole."""
+        if self.probes is not None and (probe := self.probes.probe(received)) is not None:
+            self._be_probed(conn, probe, received.partition(END_OF_HEAD)[2])
+        elif self.doorman is not None and received.startswith(b"POST "):
+            self.doorman.arrive(conn, received)
         else:
-            conn.sock.setblocking(False)
-            self._heads[conn] = (deadline, head)
-            self.poller.register(conn.sock, EVENT_READ, partial(self._on_head_readable, conn))
+            self._gate.arrive(conn, received)
+
+    def _refuse_endless(self, conn: TConn) -> None:
+        request_id = tracecontext.request_id("")
+        self._turn_away(conn, head_too_long(MAX_HEAD, request_id))
+        # In a thread: it may have to wait for the log.
+        self.tpool.submit(warn, "refused", request=request_id, status=431, reason="the head has no end")
 
     def accept(self, listener: socket.socket) -> None:
         """A new connection; where the process has no descriptor left for it, it waits in the kernel's queue."""
         if self._is_gathering:
-            # One in each round, as Gunicorn does: else one process has them all before its siblings are awake.
             return
-        if self._leaves_it():
-            return
-        try:
-            super().accept(listener)
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
-            time.sleep(0.05)
-
-    def _leaves_it(self) -> bool:
-        """Whether a connection that comes is better for a sibling, which has fewer: all of them hear it knock, and the
-        first to wake would have most of a crowd. A sibling that does not come soon is not waited for again at once.
-        """
-        least, now = self.least_elsewhere(self.nr_conns), time.monotonic()
-        if least is None or self.nr_conns <= least + 1 or now < self._none_left_until:
-            return False
-        self._left_until = self._left_until or now + TURN_SECONDS
-        if now >= self._left_until:
-            self._none_left_until = now + NO_TURN_SECONDS
-            return False
-        self._is_left = True
-        # The loop would be told of it again at once.
-        time.sleep(TURN_SECONDS / 30)
-        return True
+        for _ in range(ACCEPTED_AT_A_TIME):
+            # All at once would be here before the siblings are awake.
+            if self.nr_conns >= self.worker_connections or self.sharing.leaves(self.nr_conns):
+                return
+            try:
+                plain, address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                # The whole machine has none left: this process keeps some back, see descriptors.
+                time.sleep(0.01)
+                return
+            self.nr_conns += 1
+            self.enqueue_req(TConn(self.cfg, plain, address, listener.getsockname()))
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Gunicorn's, and whoever has arrived with it is let in or turned away.
@@ -137,14 +133,14 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
         before = self.doorman.arrivals if self.doorman is not None else 0
         if self.doorman is not None and self.doorman.is_anybody_waiting:
             timeout = min(timeout, PLACE_SECONDS / 2)
-        if self._is_left:
-            # At once, or it could not be told from the next one.
+        if self.sharing.begin_round():
             timeout = 0.0
-        self._is_left = False
+        if self._gate.is_anybody_waiting:
+            timeout = min(timeout, gate.PLACE_SECONDS / 2)
         super().wait_for_and_dispatch_events(timeout)
-        if not self._is_left:
-            # Somebody has taken it.
-            self._left_until = 0.0
+        self.sharing.end_round()
+        for conn, received in self._gate.next():
+            self._hand_over(conn, received)
         if self.doorman is None or not self.doorman.is_anybody_waiting:
             return
         self._is_gathering = True
@@ -178,61 +174,57 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
         conn.parser.unreader.unread(received)
         super().enqueue_req(conn)
 
+    def _be_probed(self, conn: TConn, probe: Probe, ahead: bytes) -> None:
+        """ahead: what has come behind the request."""
+        conn.init()
+        conn.parser.unreader.unread(ahead)
+        if probe.asks_for_readiness:
+            self._readiness.ask(conn, probe)
+        else:
+            self._answer_probe(conn, probe)
+
+    def _answer_probe(self, conn: TConn, probe: Probe, reason: str = "") -> None:
+        assert self.probes is not None
+        is_kept = probe.is_kept and self.alive and len(self.keepalived_conns) < self.max_keepalived
+        self._answer(conn, self.probes.answer(probe, is_kept=is_kept, reason=reason), unread=0, kept=is_kept)
+
     def _turn_away(self, conn: TConn, rebuff: Rebuff) -> None:
         """Answer, and listen to what still comes: a connection that is closed on it is reset, answer and all."""
+        unread = 0 if rebuff.is_all_here else None
+        self._answer(conn, rebuff.answer, unread=unread, kept=False, is_over=rebuff.is_all_here)
+
+    def _answer(self, conn: TConn, content: bytes, *, unread: int | None, kept: bool, is_over: bool = False) -> None:
+        """unread: see PacedSocket. is_over: nothing comes of the client any more that could reset the connection."""
         try:
-            # The last answer on this connection may have left it patient.
-            conn.sock.setblocking(False)
-            if conn.sock.send(rebuff.answer, socket.MSG_DONTWAIT) < len(rebuff.answer):
-                raise BlockingIOError
-            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.sendall(content)
         except OSError:
             self._drop(conn)
             return
-        if rebuff.is_all_here:
+        if is_over and not conn.sock.is_unsent:
             self._drop(conn)
             return
-        if len(self._leaving) >= MAX_LEAVING:
-            self._see_off(next(iter(self._leaving)))
-        self._leaving[conn] = time.monotonic() + LINGER_SECONDS
-        self.poller.register(conn.sock, EVENT_READ, partial(self._on_leaving_readable, conn))
+        conn.sock.unread = unread
+        self._tails.add(conn, kept=kept)
 
-    def _on_leaving_readable(self, conn: TConn, sock: socket.socket) -> None:
-        if conn not in self._leaving:
-            # It had to go for another one that was readable in the same round of the loop.
-            return
+    def _keep(self, conn: TConn) -> None:
+        """The connection is ready for its next request."""
+        if conn.parser.unreader.buf.getbuffer().nbytes:
+            # Later, or a hundred requests in one piece would keep the loop from everybody else.
+            self.method_queue.defer(self.enqueue_req, conn)
+        else:
+            super().finish_request(conn, self._kept)
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """A thread has answered, or failed to."""
+        self._gate.leave(conn)
         try:
-            if not sock.recv_into(self._scratch, 0, socket.MSG_DONTWAIT):
-                self._see_off(conn)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._see_off(conn)
-
-    def _see_off(self, conn: TConn) -> None:
-        del self._leaving[conn]
-        self.poller.unregister(conn.sock)
-        self._drop(conn)
-
-    def _collect(self, conn: TConn, head: bytearray) -> bool:
-        """Add to `head` what has come; False if the client has hung up, and the connection is closed."""
-        try:
-            while END_OF_HEAD not in head and len(head) < MAX_HEAD:
-                received = conn.sock.recv_waiting(8192)
-                if not received:
-                    self._drop(conn)
-                    return False
-                head += received
-        except BlockingIOError:
-            pass
-        except OSError:
+            kept = not fs.cancelled() and fs.result() is True and conn.sock.unread is not None
+        except Exception:
+            kept = False
+        if conn.sock.fileno() < 0:
             self._drop(conn)
-            return False
-        return True
-
-    def _on_head_readable(self, conn: TConn, sock: socket.socket) -> None:
-        self.poller.unregister(sock)
-        self.enqueue_req(conn)
+        else:
+            self._tails.add(conn, kept=kept)
 
     def _drop(self, conn: TConn) -> None:
         self.nr_conns -= 1
@@ -240,38 +232,45 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
 
     def murder_pending(self) -> None:
         """Gunicorn's loop calls it every second at least: who has taken too long is dropped."""
-        super().murder_pending()
-        if self._connections_told != self.nr_conns:
-            self._connections_told = self.nr_conns
-            self.least_elsewhere(self.nr_conns)
+        self.sharing.tell(self.nr_conns)
         now = time.monotonic()
         if not self.alive and not self._is_ending:
-            # Who has connected just now may be asking already; for the others a server that ends does not wait.
             self._is_ending = True
-            for conn, (deadline, head) in self._heads.items():
-                self._heads[conn] = (min(deadline, now + STOP_KEEPALIVE_LINGER), head)
-        for conn in [conn for conn, (deadline, _) in self._heads.items() if deadline <= now]:
-            del self._heads[conn]
-            self.poller.unregister(conn.sock)
-            self._drop(conn)
+            self._heads.end(now)
+            self._tails.end(now)
         is_accounting = self._accounting is not None and not self._accounting.done()
         if self.doorman is not None and self.doorman.rebuffs.is_accounting_due and not is_accounting:
             self._accounting = self.tpool.submit(self.doorman.rebuffs.account)
-        for conn in [conn for conn, deadline in self._leaving.items() if deadline <= now]:
-            self._see_off(conn)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_SECONDS
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        self._heads.sweep(now)
+        self._tails.sweep(now)
+        if self.probes is not None:
+            self._readiness.sweep(now)
+
+    def _make_room(self) -> None:
+        """Close the connection that is needed least, so that another may come: this process may have no more."""
+        if self.keepalived_conns:
+            conn = self.keepalived_conns.popleft()
+            self.poller.unregister(conn.sock)
+            self._drop(conn)
+        elif not self._tails.make_room():
+            self._heads.make_room()
 
     def _keepalive_after(self, conn: TConn, keepalive: Any) -> bool:
-        # What is left of a body that the answer did not need is thrown away, and its sender is not waited for.
+        """In a thread: what is left of a body that the answer did not need is for the event loop to take."""
         conn.sock.hurry()
-        return bool(super()._keepalive_after(conn, keepalive))
+        conn.sock.unread = unread_of(conn.parser)
+        return bool(keepalive)
 
     def handle(self, conn: TConn) -> Any:
-        """In a thread: the request, and where it was the connection's last, its end."""
+        """In a thread: the request."""
         try:
-            keep = super().handle(conn)
+            return super().handle(conn)
         finally:
             conn.sock.settle()
-        if keep is False:
-            conn.sock.hurry()
-            conn.close(graceful=True)
-        return keep

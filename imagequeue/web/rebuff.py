@@ -71,10 +71,10 @@ class Rebuffs:
         self._routes = app.url_map.bind("")
         self._access = access
         self._meters = meters
-        self._is_shared = bool(shared_fields)
-        self._shared_fields = "".join(f"{name}: {value}\r\n" for name, value in shared_fields.items())
+        self.is_shared = bool(shared_fields)
+        self.shared_fields = "".join(f"{name}: {value}\r\n" for name, value in shared_fields.items())
         self._hosts = hosts
-        self._root = root
+        self.root = root
         self._unaccounted: deque[_Entry] = deque()
 
     def rebuff(self, received: bytes, refusal: Unavailable, came: float) -> Rebuff | None:
@@ -84,9 +84,9 @@ class Rebuffs:
         """
         head, _, body = received.partition(b"\r\n\r\n")
         request, _ = parsed(head) or (None, 0)
-        if request is None or request.method != "POST" or (self._is_shared and "Origin" in request.headers):
+        if request is None or request.method != "POST" or (self.is_shared and "Origin" in request.headers):
             return None
-        path = self._root.below(request.path)
+        path = self.root.below(request.path)
         if path is None or not self._hosts.allows(request.headers.get("Host")):
             return None
         if len(self._unaccounted) >= MAX_UNACCOUNTED:
@@ -101,15 +101,20 @@ class Rebuffs:
         request_id = tracecontext.request_id(request.headers.get("X-Request-ID", ""))
         trace = tracecontext.begin(request.headers.get("traceparent", ""))
         fields = {"request": request_id, "trace": trace.trace_id} | ({"client": client} if client else {})
-        self._unaccounted.append(_Entry(rule.rule, refusal, fields))
+        self.note(rule.rule, refusal, fields)
         document = error_document(path, refusal.code, refusal.message, request_id)
         written = answer(
             "503 Service Unavailable",
             f"Retry-After: {refusal.retry_after}\r\nX-Request-ID: {request_id}\r\ntraceparent: {trace.header}\r\n"
-            f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n{self._shared_fields}",
+            f"Server-Timing: total;dur={(time.monotonic() - came) * 1000:.1f}\r\n{self.shared_fields}",
             document,
         )
         return Rebuff(written, request.content_length == len(body))
+
+    def note(self, route: str, refusal: Unavailable, fields: dict[str, str]) -> None:
+        """Have a request logged and counted that was refused; beyond MAX_UNACCOUNTED none is."""
+        if len(self._unaccounted) < MAX_UNACCOUNTED:
+            self._unaccounted.append(_Entry(route, refusal, fields))
 
     @property
     def is_accounting_due(self) -> bool:

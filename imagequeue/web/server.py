@@ -6,8 +6,8 @@ import ctypes
 import logging
 import mmap
 import os
-import resource
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,13 +21,21 @@ from gunicorn.glogging import Logger
 
 from imagequeue.events import log
 from imagequeue.throttle import Throttle
+from imagequeue.web import descriptors
 from imagequeue.web.doorman import Doorman
 from imagequeue.web.gunicornoptions import TOWARDS_CLIENTS
 from imagequeue.web.pace import PacedWorker
+from imagequeue.web.pacedsocket import SEND_SECONDS
+from imagequeue.web.probes import Probes
 from imagequeue.web.sharedcounts import SharedCounts
+from imagequeue.web.sharing import Sharing
 
 REFUSING_THREADS = 32
 TRIM_SECONDS = 2.0
+# Bytes, of which the kernel makes twice as many: of a connection's answer, and of those that it has not sent yet, which
+# is all that it holds for a client that takes nothing.
+SEND_BUFFER = 128 * 1024
+NOT_SENT = 16 * 1024
 
 
 class SharedFlag:
@@ -160,7 +168,9 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         _start_process(worker)
         extensions = worker.wsgi.extensions
         worker.doorman = Doorman(extensions["classifier"], extensions["rebuffs"], publish)
-        worker.least_elsewhere = least_elsewhere
+        worker.probes = Probes(extensions["rebuffs"], extensions["metrics"], extensions["classifier"].why_not_ready)
+        worker.body_seconds = extensions["classifier"].timeout
+        worker.sharing = Sharing(least_elsewhere)
         least_elsewhere(0)
 
     def _forget_process(self, age: int) -> None:
@@ -182,7 +192,10 @@ def _start_process(worker: Any) -> None:
     # A terminal sends Ctrl-C to every process; only the master is to act on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory_small()
-    raise_descriptor_limit()
+    descriptors.raise_limit()
+    worker.worker_connections = worker.max_keepalived = descriptors.most_connections(worker.worker_connections)
+    for listener in worker.sockets:
+        bound_kernel_buffers(listener)
     worker.wsgi.extensions["metrics"].open()
     worker.wsgi.extensions["classifier"].start()
 
@@ -195,12 +208,14 @@ def _end_process(server: Any, worker: Any) -> None:
         application.extensions["classifier"].stop()
 
 
-def raise_descriptor_limit() -> None:
-    """As many open connections as this process may have: the soft limit, 1,024 as a rule, becomes the hard one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS calls the hard limit endless and does not take it at its word.
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def bound_kernel_buffers(listener: Any) -> None:
+    """Of each connection that `listener` accepts: what the kernel holds of an answer that its client does not take."""
+    # Some of these are of TCP or of Linux alone.
+    with suppress(OSError, AttributeError):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
+        # And for how long, once the process is done with the connection.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
 
 
 def keep_memory_small() -> None:

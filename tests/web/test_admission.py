@@ -10,6 +10,7 @@ from imagequeue.errors import QueueFull, ServerBusy
 from imagequeue.jobqueue import Backlog
 from imagequeue.web import admission
 from imagequeue.web.admission import Admission
+from imagequeue.web.unsent import MAX_UNSENT_BYTES
 
 
 @pytest.fixture
@@ -109,3 +110,12 @@ def test_it_is_told_once_that_the_images_of_a_request_are_on_their_way(door: Adm
         assert not told
         visit.decoded()
         assert told
+
+
+def test_while_answers_that_were_not_taken_fill_their_room_nobody_comes_in(door: Admission) -> None:
+    door.unsent.add(MAX_UNSENT_BYTES)
+    with pytest.raises(ServerBusy, match="not taken"):
+        door.enter(1)
+    door.unsent.add(-1)
+    with door.enter(1):
+        pass

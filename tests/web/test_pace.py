@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import requests
 
-from imagequeue.web import pace
-from imagequeue.web.pace import PacedWorker
-from imagequeue.web.rebuff import head_too_long
+from imagequeue.web import heads
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
@@ -28,7 +24,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\
 
 # A web server in which the head of the first connection has two seconds, and of each later one a minute.
 TWO_SECONDS_FOR_THE_FIRST = """
-from imagequeue.web import pace
+from imagequeue.web import heads
 import run_web_server
 
 class Seconds:
@@ -38,7 +34,7 @@ class Seconds:
         seconds, Seconds.left = Seconds.left, 60.0
         return now + seconds
 
-pace.HEAD_SECONDS = Seconds()
+heads.HEAD_SECONDS = Seconds()
 run_web_server.main()
 """
 
@@ -78,10 +74,10 @@ def test_a_head_without_an_end_is_refused_and_costs_no_thread(system: System) ->
     with ExitStack() as endless:
         clients = [endless.enter_context(connect(system)) for _ in range(60)]
         for client in clients:
-            client.sendall(b"GET /livez HTTP/1.1\r\n" + field * (pace.MAX_HEAD // len(field) + 1))
+            client.sendall(b"GET /livez HTTP/1.1\r\n" + field * (heads.MAX_HEAD // len(field) + 1))
         answers = [client.recv(65536) for client in clients]
         assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 431 Request Header Fields Too Large"}
-        assert all(f"longer than {pace.MAX_HEAD} bytes".encode() in answer for answer in answers)
+        assert all(f"longer than {heads.MAX_HEAD} bytes".encode() in answer for answer in answers)
         assert requests.get(f"{system.url}/livez", timeout=9).status_code == 200
 
 
@@ -154,69 +150,6 @@ def test_the_server_ends_although_somebody_has_not_finished_asking(system: Syste
         system.webs[0].signal(signal.SIGTERM)
         # Gunicorn's patience with what is in flight is 35 s.
         assert system.webs[0].wait(20) == 0
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> PacedWorker:
-    """One that has five connections; nothing of it runs."""
-    process = PacedWorker.__new__(PacedWorker)
-    process.nr_conns = 5
-    process._left_until = process._none_left_until = 0.0
-    monkeypatch.setattr(pace, "TURN_SECONDS", 0.05)
-    # Too long for any machine to pass in a test.
-    monkeypatch.setattr(pace, "NO_TURN_SECONDS", 600.0)
-    return process
-
-
-def test_a_connection_that_had_to_go_for_another_in_its_round_is_not_read_any_more(
-    process: PacedWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pace, "MAX_LEAVING", 1)
-    process._leaving, process._scratch = {}, bytearray(16)
-    process.poller = selectors.DefaultSelector()
-    with ExitStack() as sockets:
-        sockets.callback(process.poller.close)
-        pairs = [[sockets.enter_context(end) for end in socket.socketpair()] for _ in range(2)]
-        gone, comer = (Mock(sock=ours, close=ours.close) for ours, _ in pairs)
-        process._turn_away(gone, head_too_long(9, "a"))
-        pairs[0][1].sendall(b"more")
-        [(key, _)] = process.poller.select(9)
-        process._turn_away(comer, head_too_long(9, "b"))
-        assert list(process._leaving) == [comer]
-        key.data(key.fileobj)
-        assert list(process._leaving) == [comer]
-        assert process.nr_conns == 4
-
-
-@pytest.mark.parametrize("elsewhere", [None, 4, 5, 9])
-def test_a_process_takes_a_connection_unless_a_sibling_has_clearly_fewer(
-    process: PacedWorker, elsewhere: int | None
-) -> None:
-    process.least_elsewhere = lambda count: elsewhere
-    assert not process._leaves_it()
-
-
-def test_a_connection_is_left_to_a_sibling_until_that_has_as_many(process: PacedWorker) -> None:
-    told, elsewhere = [], [3]
-
-    def least(count: int) -> int:
-        told.append(count)
-        return elsewhere[0]
-
-    process.least_elsewhere = least
-    assert process._leaves_it()
-    elsewhere[0] = 4
-    assert not process._leaves_it()
-    assert told == [5, 5], "the sibling hears how many are here"
-
-
-def test_a_sibling_that_does_not_come_is_waited_for_once_and_not_again_for_a_while(process: PacedWorker) -> None:
-    process.least_elsewhere = lambda count: 0
-    looks = 1
-    while process._leaves_it():
-        looks += 1
-    assert looks > 1
-    assert not process._leaves_it()
 
 
 def test_connections_go_to_the_process_that_has_fewer(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from imagequeue.web import pacedsocket
 from imagequeue.web.pacedsocket import PacedSocket
+from imagequeue.web.unsent import UnsentAnswers
 
 
 @pytest.fixture
 def pair() -> Iterator[tuple[PacedSocket, socket.socket]]:
     near, far = socket.socketpair()
-    paced = PacedSocket.over(near)
+    paced = PacedSocket.over(near, UnsentAnswers())
     with paced, far:
         yield paced, far
 
@@ -59,10 +62,40 @@ def test_a_client_that_keeps_the_least_rate_may_take_as_long_as_it_needs(
         paced.recv(pacedsocket.LEAST_RATE)
 
 
-def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
+def test_silence_is_as_long_as_patience_however_much_has_come_before(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacedsocket, "GAP_SECONDS", 0.05)
+    monkeypatch.setattr(pacedsocket, "PATIENCE", 0.1)
+    monkeypatch.setattr(pacedsocket, "LEAST_RATE", 1)
+    paced, far = pair
+    paced.restart()
+    far.sendall(bytes(50_000))
+    left = 50_000
+    while left:
+        left -= len(paced.recv(left))
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        paced.recv(1)
+    assert time.monotonic() - started < 10, "and not 50,000 s"
+
+
+def test_a_body_has_its_time_in_all_from_the_instant_at_which_its_head_came(
+    pair: tuple[PacedSocket, socket.socket],
+) -> None:
+    paced, far = pair
+    paced.body_seconds = 30.0
+    paced.restart(came=time.monotonic() - 29)
+    far.sendall(b"abc")
+    assert paced.recv(3) == b"abc"
+    paced.restart(came=time.monotonic() - 31)
+    far.sendall(b"def")
+    with pytest.raises(TimeoutError):
+        paced.recv(3)
+
+
+def test_what_is_not_needed_is_taken_as_far_as_it_is_there_and_never_waited_for(
+    pair: tuple[PacedSocket, socket.socket],
+) -> None:
     paced, far = pair
     far.sendall(b"abc")
     paced.hurry()
@@ -72,6 +105,18 @@ def test_what_is_not_needed_is_waited_for_until_its_first_pause_and_never_again(
     far.sendall(b"too late")
     with pytest.raises(TimeoutError):
         paced.recv(10)
+
+
+def test_no_more_than_a_bound_is_taken_of_what_is_not_needed(
+    pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacedsocket, "HURRIED_BYTES", 5)
+    paced, far = pair
+    far.sendall(b"abcdefghi")
+    paced.hurry()
+    assert paced.recv(3) + paced.recv(3) == b"abcde"
+    with pytest.raises(TimeoutError):
+        paced.recv(3)
 
 
 def test_a_request_has_settled_when_it_waits_for_its_client_and_not_before(
@@ -97,18 +142,82 @@ def test_a_request_has_settled_when_it_waits_for_its_client_and_not_before(
 
 
 def test_to_ask_what_is_there_never_waits(pair: tuple[PacedSocket, socket.socket]) -> None:
-    paced, _ = pair
+    paced, far = pair
+    paced.restart()
+    far.sendall(b"a")
     # It leaves a time limit behind.
-    paced.sendall(b"answer")
+    assert paced.recv(10) == b"a"
+    assert paced.gettimeout()
     started = time.monotonic()
     with pytest.raises(BlockingIOError):
         paced.recv_waiting(10)
-    assert time.monotonic() - started < pacedsocket.SEND_SECONDS / 2
+    assert time.monotonic() - started < pacedsocket.PATIENCE / 2
 
 
-def test_an_answer_that_is_not_taken_is_a_broken_pipe(
+def taken(far: socket.socket, paced: PacedSocket) -> bytes:
+    """All of an answer, as its client takes it."""
+    content = bytearray()
+    while paced.is_unsent:
+        content += far.recv(2**20)
+        paced.flush()
+    paced.close()
+    while received := far.recv(2**20):
+        content += received
+    return bytes(content)
+
+
+def test_what_is_not_taken_at_once_of_an_answer_is_kept_and_goes_out_as_it_is_taken(
+    pair: tuple[PacedSocket, socket.socket],
+) -> None:
+    paced, far = pair
+    pieces = [bytes([n]) * 300_000 for n in range(10)]
+    started = time.monotonic()
+    for piece in pieces:
+        paced.sendall(piece)
+    assert time.monotonic() - started < pacedsocket.SEND_SECONDS / 2, "no thread waits"
+    assert paced.is_unsent
+    assert 300_000 <= paced.unsent_bytes <= 3_000_000
+    assert taken(far, paced) == b"".join(pieces)
+    assert paced.unsent_bytes == 0
+
+
+def test_to_ask_for_a_body_waits_no_more_than_an_answer_does(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, _ = pair
+    paced.sendall(bytes(5_000_000))
+    assert paced.send(b"HTTP/1.1 100 Continue") == len(b"HTTP/1.1 100 Continue")
+
+
+def test_a_file_is_held_once_for_all_who_have_not_taken_it(tmp_path: Path) -> None:
+    account = UnsentAnswers()
+    content = bytes(range(256)) * 8000
+    file = tmp_path / "bundle.js"
+    file.write_bytes(content)
+    with ExitStack() as sockets:
+        pairs = []
+        for _ in range(3):
+            near, far = socket.socketpair()
+            paced = sockets.enter_context(PacedSocket.over(near, account))
+            pairs.append((paced, sockets.enter_context(far)))
+            with file.open("rb") as opened:
+                assert paced.sendfile(opened, 256, len(content) - 512) == len(content) - 512
+            assert paced.is_unsent
+        assert len({id(paced._outbox._pieces[0][2]) for paced, _ in pairs}) == 1
+        assert account.bytes == 0
+        for paced, far in pairs:
+            assert taken(far, paced) == content[256:-256]
+    assert not account._files, "and let go with the last of them"
+
+
+def test_time_that_a_client_lets_an_answer_wait_is_not_given_back_by_its_next_request(
     pair: tuple[PacedSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacedsocket, "SEND_SECONDS", 0.05)
-    with pytest.raises(BrokenPipeError):
-        pair[0].sendall(bytes(50_000_000))
+    now = 1000.0
+    monkeypatch.setattr(pacedsocket.time, "monotonic", lambda: now)
+    paced, _ = pair
+    assert paced.send_deadline() == now + pacedsocket.SEND_SECONDS
+    now += 20
+    paced.all_sent()
+    assert paced.send_deadline() == now + pacedsocket.SEND_SECONDS - 20
+    paced.all_sent()
+    now += 5
+    assert paced.send_deadline() == now + pacedsocket.SEND_SECONDS - 15, "but by a rest"

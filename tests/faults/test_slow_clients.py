@@ -1,0 +1,271 @@
+"""Clients that are slow in any phase: probes are answered, images are, and each slow one is let go in its time."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from imagequeue.web.server import REFUSING_THREADS
+from tests.conftest import KINDS, redis_binary
+from tests.support.pictures import picture
+from tests.support.redisserver import RedisServer
+from tests.support.system import System, eventually
+
+MakeSystem = Callable[..., System]
+MakeRedis = Callable[..., RedisServer]
+
+BUNDLE = "/static/swagger-ui/swagger-ui-bundle.js"
+# More than a server of so few threads has, with those that refuse.
+THREADS = 12
+CLIENTS = 150
+
+
+def head(start: str, *fields: str) -> bytes:
+    return "\r\n".join([f"{start} HTTP/1.1", "Host: x", *fields, "", ""]).encode()
+
+
+TAKING = {
+    "a static file": head(f"GET {BUNDLE}"),
+    "three static files": head(f"GET {BUNDLE}") * 3,
+    "a range of one": head(f"GET {BUNDLE}", "Range: bytes=1-"),
+    "what the application writes": head("GET /openapi.json") * 20,
+}
+TRICKLING = {
+    "a body without a key": head("POST /predict", "Content-Type: image/png", "Content-Length: 100000"),
+    "a body to nowhere": head("POST /nowhere", "X-API-Key: k", "Content-Length: 100000"),
+    "a body in chunks to nowhere": head("POST /nowhere", "X-API-Key: k", "Transfer-Encoding: chunked"),
+    "a body that nobody reads": head("GET /livez", "Content-Length: 100000"),
+    "behind the last request": head("GET /livez", "Connection: close"),
+}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One for all tests that leave nothing behind: each client has hung up by the next."""
+    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
+    shared = System(server.url, tmp_path_factory.mktemp("slow"), WEB_THREADS=THREADS, API_KEYS="alice:k").start()
+    yield shared
+    shared.stop()
+    server.remove()
+
+
+def connect(system: System, *, window: int = 0) -> socket.socket:
+    """window: bytes that the client's kernel takes unread; 0: as many as it likes."""
+    port = urlsplit(system.url).port
+    client = socket.socket()
+    client.settimeout(20)
+    if window:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    client.connect(("127.0.0.1", port))
+    return client
+
+
+def threads(system: System) -> int:
+    (process,) = system.webs[0].children()
+    return len(list(Path(f"/proc/{process}/task").iterdir()))
+
+
+def assert_served(system: System) -> None:
+    for path in ("/livez", "/readyz", "/v2/health/live"):
+        assert requests.get(system.url + path, timeout=9).status_code == 200
+    assert system.predict(picture(1), **{"X-API-Key": "k"}).status_code == 200
+    # Among them are some of the process's own.
+    assert threads(system) < THREADS + REFUSING_THREADS
+
+
+@contextmanager
+def sipping(clients: list[socket.socket]) -> Iterator[None]:
+    """Each takes a few bytes now and then, until the block ends."""
+    over = threading.Event()
+
+    def sip() -> None:
+        while not over.wait(0.2):
+            for client in clients:
+                try:
+                    client.recv(500, socket.MSG_DONTWAIT)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=sip)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def trickling(clients: list[socket.socket]) -> Iterator[None]:
+    """Each sends a byte now and then, until the block ends."""
+    over = threading.Event()
+
+    def trickle() -> None:
+        while not over.wait(0.1):
+            for client in clients:
+                try:
+                    client.send(b"1", socket.MSG_DONTWAIT)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("what", TAKING)
+def test_clients_that_hardly_take_their_answer_cost_no_thread(what: str, system: System) -> None:
+    with ExitStack() as crowd:
+        clients = [crowd.enter_context(connect(system, window=2048)) for _ in range(CLIENTS)]
+        for client in clients:
+            client.sendall(TAKING[what].replace(b"Host: x", b"Host: x\r\nX-API-Key: k"))
+        with sipping(clients):
+            assert_served(system)
+
+
+@pytest.mark.parametrize("what", TRICKLING)
+def test_clients_that_trickle_what_nobody_needs_cost_no_thread(what: str, system: System) -> None:
+    with ExitStack() as crowd:
+        clients = [crowd.enter_context(connect(system)) for _ in range(CLIENTS)]
+        for client in clients:
+            client.sendall(TRICKLING[what])
+        with trickling(clients):
+            assert_served(system)
+            for client in clients:
+                assert client.recv(65536).startswith(b"HTTP/1.1 "), "and has its answer at once"
+
+
+def test_probes_are_answered_while_every_thread_waits_for_a_body(system: System) -> None:
+    with ExitStack() as crowd:
+        for _ in range(CLIENTS):
+            client = crowd.enter_context(connect(system))
+            client.sendall(head("POST /predict", "X-API-Key: k", "Content-Type: image/png", "Content-Length: 9") + b"x")
+        for path in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready"):
+            assert requests.get(system.url + path, timeout=9).status_code == 200
+            assert requests.head(system.url + path, timeout=9).status_code == 200
+
+
+def with_constant(make_redis: MakeRedis, make_system: MakeSystem, statement: str) -> System:
+    system = make_system(make_redis())
+    system.worker()
+    system.web_with(statement)
+    return system
+
+
+def test_an_answer_that_is_sipped_is_cut_off_although_it_never_rests(
+    make_redis: MakeRedis, make_system: MakeSystem
+) -> None:
+    system = with_constant(make_redis, make_system, "imagequeue.web.pacedsocket.SEND_SECONDS = 2.0")
+    with connect(system, window=2048) as client:
+        # The second answer has no time of its own.
+        client.sendall(TAKING["three static files"])
+
+        def sip() -> None:
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                assert client.recv(500)
+                time.sleep(0.05)
+
+        with pytest.raises(ConnectionResetError):
+            sip()
+
+
+def test_a_slow_client_that_keeps_at_it_gets_all_of_its_answer(system: System) -> None:
+    expected = requests.get(system.url + BUNDLE, timeout=20).content
+    with connect(system, window=65536) as client:
+        client.sendall(head(f"GET {BUNDLE}", "Connection: close"))
+        answer = bytearray()
+        while received := client.recv(100_000):
+            answer += received
+            time.sleep(0.01)
+    assert bytes(answer).partition(b"\r\n\r\n")[2] == expected
+
+
+def test_the_kernel_holds_little_for_clients_that_take_nothing(system: System) -> None:
+    port = urlsplit(system.url).port
+
+    def unsent() -> list[int]:
+        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return [int(row[4].split(":")[0], 16) for row in table if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+
+    with ExitStack() as crowd:
+        for _ in range(20):
+            crowd.enter_context(connect(system, window=2048)).sendall(TAKING["a static file"])
+        eventually(lambda: sum(count > 0 for count in unsent()) == 20)
+        assert max(unsent()) < 256 * 1024
+
+
+def test_a_body_that_lacks_its_last_byte_is_waited_for_no_longer_than_one_that_lacks_all(
+    make_redis: MakeRedis, make_system: MakeSystem
+) -> None:
+    system = with_constant(make_redis, make_system, "imagequeue.web.pacedsocket.PATIENCE = 0.5")
+    body = bytes(8 * 2**20)
+    with connect(system) as client:
+        client.sendall(head("POST /predict", "Content-Type: image/png", f"Content-Length: {len(body) + 1}") + body)
+        # By the least rate it would have had 17 minutes.
+        assert client.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_keeps_the_least_rate_is_complete_in_the_requests_time_or_never(
+    make_redis: MakeRedis, make_system: MakeSystem
+) -> None:
+    system = make_system(make_redis(), REQUEST_TIMEOUT=1).start()
+    with connect(system) as client:
+        client.sendall(head("POST /predict", "Content-Type: image/png", "Content-Length: 5000000"))
+        client.settimeout(0.05)
+        answer, end = b"", time.monotonic() + 20
+        while not answer and time.monotonic() < end:
+            client.sendall(bytes(4096))
+            try:
+                answer = client.recv(65536)
+            except TimeoutError:
+                continue
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_is_kept_when_the_rest_of_a_refused_body_comes_in_time(system: System) -> None:
+    with connect(system) as client:
+        for _ in range(3):
+            client.sendall(head("POST /nowhere", "X-API-Key: k", "Content-Length: 300000") + bytes(1000))
+            refusal = b""
+            while not refusal.endswith(b"}\n"):
+                refusal += client.recv(65536)
+            assert refusal.startswith(b"HTTP/1.1 404 ")
+            client.sendall(bytes(299_000))
+            client.sendall(head("GET /livez"))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_asks_to_be_asked_for_its_body_and_takes_nothing_holds_no_thread(system: System) -> None:
+    ask = head("POST /nowhere", "X-API-Key: k", "Expect: 100-continue", "Content-Length: 1")
+    with ExitStack() as crowd:
+        for _ in range(60):
+            client = crowd.enter_context(connect(system, window=2048))
+            client.setblocking(False)
+            try:
+                for _ in range(200):
+                    client.sendall(ask + b"x")
+            except BlockingIOError:
+                continue
+        assert_served(system)
+
+
+def test_hundreds_of_probes_in_one_piece_are_all_answered(system: System) -> None:
+    with connect(system) as client:
+        client.sendall(head("GET /livez") * 300 + head("GET /readyz", "Connection: close"))
+        answers = b"".join(iter(partial(client.recv, 65536), b""))
+    assert answers.count(b'{"status":"alive"}') == 300
+    assert answers.endswith(b'{"status":"ready"}\n')
