@@ -1,8 +1,8 @@
 """What is left to do on a connection once its request is answered, all of it in the event loop:
 
 - the rest of the answer goes out as the client takes it, within SEND_SECONDS, else the connection is reset;
-- the rest of a body that the answer did not need is thrown away for LINGER_SECONDS: a connection that is closed on it
-  is reset, answer and all, and one that is kept must begin with the next request;
+- the rest of a body that the answer did not need is thrown away, within bounds of time and bytes: a connection that is
+  closed on it is reset, answer and all, and one that is kept must begin with the next request;
 - the connection waits for its next request, or lingers: it is closed when the client has done so, or after
   LINGER_SECONDS.
 
@@ -29,6 +29,8 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 from imagequeue.web.unsent import UnsentAnswers
 
 LINGER_SECONDS = 5.0
+# Of what a client sends that nobody needs; more is not worth the loop's time.
+MAX_DISCARDED = 64 * 2**20
 # Connections that only linger; one more, and the oldest is closed.
 MAX_LINGERING = 4096
 # At one look for who has had his time.
@@ -45,6 +47,7 @@ class Tail:
     linger_until: float
     send_until: float = 0.0
     events: int = 0
+    discarded: int = 0
 
 
 class Tails:
@@ -171,7 +174,7 @@ class Tails:
         self._go_on(conn, tail)
 
     def _discard(self, conn: TConn, tail: Tail) -> bool:
-        """Take what has come and is not needed; False where the client has ended."""
+        """Take what has come and is not needed; False where the client has ended, or sends too much."""
         unread = conn.sock.unread
         # What comes behind the body is the next request.
         most = min(unread, len(self._scratch)) if tail.kept and unread is not None else len(self._scratch)
@@ -183,7 +186,8 @@ class Tails:
             return True
         if unread is not None:
             conn.sock.unread = max(0, unread - count)
-        return bool(count)
+        tail.discarded += count
+        return bool(count) and tail.discarded <= MAX_DISCARDED
 
     def _forget(self, conn: TConn) -> None:
         tail = self._tails.pop(conn)

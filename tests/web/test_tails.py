@@ -134,6 +134,18 @@ def test_a_body_that_trickles_is_taken_for_a_while_whatever_comes_of_it(
     assert loop.dropped == [conn]
 
 
+def test_a_body_that_nobody_needs_is_taken_up_to_a_bound(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "MAX_DISCARDED", 1000)
+    conn, far = answered(loop, b"answer", kept=True, unread=100_000)
+    far.sendall(bytes(1000))
+    loop.turn()
+    assert not loop.dropped
+    far.sendall(b"x")
+    while not loop.dropped:
+        loop.turn()
+    assert loop.dropped == [conn]
+
+
 def test_a_client_that_sends_all_before_it_takes_anything_gets_its_answer(loop: Loop) -> None:
     conn, far = answered(loop, ANSWER, kept=True, unread=len(ANSWER))
     far.setblocking(False)
