@@ -9,8 +9,9 @@
 local function enqueued_at(list)
   local document = redis.pcall('LINDEX', list, 0)
   local id = type(document) == 'string' and head_of(document)
-  local job = id and job_of(id)
-  return job and job.enqueued
+  -- A cancelled job's hash has only that; its document still waits.
+  local enqueued = id and redis.pcall('HGET', job_key(id), 'enqueued')
+  return type(enqueued) == 'string' and number(enqueued)
 end
 
 -- What a key of another type than its own has to show: nothing.

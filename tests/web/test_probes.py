@@ -89,6 +89,22 @@ def test_where_other_origins_may_call_the_application_answers_them(make_service:
     assert probes_of(shared).probe(request("/livez")) is not None
 
 
+@pytest.mark.parametrize("path", ["/livez", "/images/livez"])
+def test_below_a_prefix_and_where_origins_are_listed_it_is_the_applications_answer_too(
+    path: str, make_service: MakeService
+) -> None:
+    service = make_service(with_worker=False, cors_origins=["https://photos.example"], root_path="/images")
+    answering = probes_of(service)
+    probe = answering.probe(request(path))
+    assert probe is not None
+    expected = service.client.get(path)
+    line, fields, body = parsed(answering.answer(probe, is_kept=True))
+    assert (line, body) == ("HTTP/1.1 200 OK", expected.data)
+    assert set(fields) - {"Date", "Server", "Connection"} == {name for name, _ in expected.headers}
+    assert fields["Vary"] == "Origin"
+    assert answering.probe(request("/image/livez")) is None
+
+
 @pytest.mark.parametrize(
     ("version", "fields", "is_kept"),
     [
@@ -129,7 +145,7 @@ def test_each_is_counted_and_a_refusal_is_logged_as_the_applications_own(
 
 
 def probe_of(came: float) -> Probe:
-    return Probe(Mock(), 1, came)
+    return Probe(Mock(), "/readyz", 1, came)
 
 
 def test_readiness_is_found_out_once_for_all_who_came_meanwhile() -> None:
