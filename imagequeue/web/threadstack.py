@@ -4,10 +4,14 @@ The standard pool has its idle threads wait on one lock, and each task that come
 nothing, but has wanted the interpreter's lock meanwhile. It also calls them in turn, so that of 500 none finds
 anything of its own in a cache. Here every thread sleeps on a lock of its own, and the last to lie down is the
 first to be woken.
+
+Python waits for a thread that it begins until that runs, for as long as others keep the interpreter's lock from it:
+half a second for 500 of them, which the event loop must not lose. So another thread begins them.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -67,6 +71,9 @@ class ThreadStack(Executor):
         self._waiting: deque[Task] = deque()
         self._lock = threading.Lock()
         self._is_ending = False
+        # The thread that begins the others, and their names; None ends it.
+        self._beginner: threading.Thread | None = None
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """Have a call done by a thread; it waits in line where all are busy, and where no more can be begun.
@@ -78,47 +85,58 @@ class ThreadStack(Executor):
         with self._lock:
             if self._is_ending:
                 raise RuntimeError("no task is taken after the end")
-            if self._is_placed(task, enough=self._size):
+            if self._asleep:
+                self._asleep.pop().wake(task)
                 return task.future
-            self._count += 1
-            number = self._count
-        sleeper = Sleeper()
-        sleeper.wake(task)
-        try:
-            threading.Thread(target=self._work, args=(sleeper,), name=f"request-{number}", daemon=True).start()
-        except RuntimeError:
-            # A container's limit of processes, or no memory for a stack: those that are there have to do.
-            with self._lock:
-                self._count -= 1
-                if self._is_ending or not self._is_placed(task, enough=1):
-                    raise
-        return task.future
-
-    def _is_placed(self, task: Task, *, enough: int) -> bool:
-        """Give the task to a thread that sleeps, or have it wait where there are `enough` threads; the lock is held."""
-        if self._asleep:
-            self._asleep.pop().wake(task)
-            return True
-        if self._count >= enough:
+            if self._beginner is None:
+                beginner = threading.Thread(target=self._begin_threads, name="beginner", daemon=True)
+                beginner.start()
+                self._beginner = beginner
             self._waiting.append(task)
-            return True
-        return False
+            if self._count < self._size:
+                self._count += 1
+                self._wanted.put(f"request-{self._count}")
+        return task.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Idle threads end, and busy ones after their task."""
         with self._lock:
             self._is_ending = True
+            self._wanted.put(None)
             while self._asleep:
                 self._asleep.pop().wake(None)
 
-    def _work(self, sleeper: Sleeper) -> None:
-        while task := sleeper.sleep():
+    def _begin_threads(self) -> None:
+        while name := self._wanted.get():
+            with self._lock:
+                if not self._waiting:
+                    # Another thread was free before this one was begun.
+                    self._count -= 1
+                    continue
+            try:
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            except RuntimeError:
+                # A container's limit of processes, or no memory for a stack: those that are there have to do.
+                with self._lock:
+                    self._count -= 1
+                    is_alone = not self._count
+                while is_alone and (task := self._take(None)):
+                    task.run()
+
+    def _work(self) -> None:
+        sleeper = Sleeper()
+        while task := self._take(sleeper) or sleeper.sleep():
             task.run()
             del task
-            with self._lock:
-                if self._waiting:
-                    sleeper.wake(self._waiting.popleft())
-                elif self._is_ending:
-                    return
+
+    def _take(self, sleeper: Sleeper | None) -> Task | None:
+        """The task that has waited longest; where there is none, the next one wakes the sleeper."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            if sleeper is not None:
+                if self._is_ending:
+                    sleeper.wake(None)
                 else:
                     self._asleep.append(sleeper)
+        return None

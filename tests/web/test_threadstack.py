@@ -77,15 +77,49 @@ def test_where_no_thread_can_be_begun_a_task_waits_for_those_there_are_and_no_pl
         with pytest.raises(RuntimeError, match="new thread"):
             stack.submit(print)
     busy = stack.submit(go.wait, 9)
+    eventually(busy.running)
     with monkeypatch.context() as limited:
         limited.setattr(threading.Thread, "start", refuse)
         waiting = [stack.submit(threading.get_ident) for _ in range(5)]
+        eventually(lambda: stack._wanted.empty() and stack._count == 1)
     go.set()
     assert busy.result(9)
     assert len({task.result(9) for task in waiting}) == 1
     together = threading.Barrier(3)
     assert not wait([stack.submit(together.wait, 9) for _ in range(3)], timeout=9).not_done, "three at once again"
     assert not together.broken
+
+
+def test_where_the_first_thread_cannot_be_begun_its_task_is_done_all_the_same(
+    stack: ThreadStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name != "beginner":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert stack.submit(divmod, 17, 5).result(9) == (3, 2)
+
+
+def test_whoever_submits_does_not_wait_for_a_thread_to_begin(
+    stack: ThreadStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.submit(print).result(9)
+    start, begun = threading.Thread.start, threading.Event()
+
+    def start_late(thread: threading.Thread) -> None:
+        assert begun.wait(9)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    busy = stack.submit(begun.wait, 9)
+    task = stack.submit(threading.get_ident)
+    begun.set()
+    assert busy.result(9)
+    assert task.result(9)
 
 
 def test_many_who_submit_at_once_all_have_their_tasks_done() -> None:
