@@ -6,13 +6,14 @@ The web servers' /metrics tell of the queue and of all workers together; this is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, start_wsgi_server, values
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, values
+from prometheus_client.exposition import choose_encoder
 
 from imagequeue.batch import Outcome
 from imagequeue.events import log, warn
 from imagequeue.metrics import BATCH_BUCKETS, SECONDS_BUCKETS
+from imagequeue.scrapeserver import ScrapeServer
 
 # The workers of a machine share METRICS_PORT: each takes the first free one of so many from there on.
 MOST_PORTS = 64
@@ -58,18 +59,27 @@ class WorkerMetrics:
         if good:
             self._inference.observe(good[0]["inference_ms"] / 1000)
 
-    def serve(self, host: str, port: int) -> WSGIServer | None:
+    def serve(self, host: str, port: int) -> ScrapeServer | None:
         """Answer Prometheus on the first free port from `port` on; None, after a warning, if there is none.
 
         Not being watched is no reason not to work.
         """
         for candidate in range(port, min(port + MOST_PORTS, 65536)):
             try:
-                server, _ = start_wsgi_server(candidate, host, registry=self.registry)
+                server = ScrapeServer(host, candidate, self._page)
             except OSError as error:
                 reason = error
                 continue
+            server.start()
             log("metrics", address=f"{host}:{candidate}")
             return server
         warn("metrics_not_served", host=host, port=port, reason=str(reason))
         return None
+
+    def _page(self, accept: str) -> tuple[bytes, str]:
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:
+            # The library trips over parameters of a type that it does not know.
+            encode, content_type = choose_encoder("")
+        return encode(self.registry), content_type

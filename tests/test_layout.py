@@ -48,6 +48,7 @@ LAYERS = {
     "worker": 6,
     "selfcheck": 6,
     "metrics": 4,
+    "scrapeserver": 1,
     "workermetrics": 6,
     "faults": 5,
     "answers": 4,

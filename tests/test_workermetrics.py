@@ -16,10 +16,9 @@ def test_batches_images_and_times_are_counted_and_served() -> None:
     server = metrics.serve("127.0.0.1", port)
     assert server is not None
     try:
-        found = scrape(f"http://127.0.0.1:{server.server_port}/metrics")
+        found = scrape(f"http://127.0.0.1:{server.port}/metrics")
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
     assert found.value("worker_images_total", outcome="completed") == 2
     assert found.value("worker_images_total", outcome="failed") == 2
     assert found.value("worker_batch_size_count") == 2
@@ -34,15 +33,14 @@ def test_workers_of_one_machine_take_one_port_after_another() -> None:
     port = free_port()
     servers = [WorkerMetrics().serve("127.0.0.1", port) for _ in range(3)]
     try:
-        ports = [server.server_port for server in servers if server is not None]
+        ports = [server.port for server in servers if server is not None]
         assert len(set(ports)) == 3
         assert ports == sorted(ports)
         assert ports[0] >= port
     finally:
         for server in servers:
             if server is not None:
-                server.shutdown()
-                server.server_close()
+                server.stop()
 
 
 def test_an_address_that_is_not_ours_keeps_no_worker_from_working() -> None:
