@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Many tests wait for processes most of their time, so four at once keep two processors busy.
 JOBS ?= 6
 
-.PHONY: serve test bench soak fuzz overload lint format docs clean help
+.PHONY: serve test bench soak fuzz attack overload lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test     every test that this machine can run, and what was skipped and why"
 	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
 	@echo "make fuzz     5,000 broken and hostile uploads against a running service (FUZZ=\"--seed 2\")"
+	@echo "make attack   small requests that try to stop a running service (ATTACK=\"--through nginx\")"
 	@echo "make overload ten times as many clients as may wait, beside five times (OVERLOAD=\"--queue 64\")"
 	@echo "make bench    the service beside the bare model: a table, JSON and a picture in bench/results"
 	@echo "make lint     ruff and mypy"
@@ -47,6 +48,9 @@ soak: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m bench.fuzz $(FUZZ)
+
+attack: $(VENV)/.dev
+	$(BIN)/python -m bench.attack $(ATTACK)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m scripts.settings_page
