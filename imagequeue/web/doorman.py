@@ -98,8 +98,9 @@ class Doorman:
         return bool(self._waiting)
 
     def _taken(self) -> int:
-        begun = time.monotonic() - PLACE_SECONDS
-        return sum(since > begun for since in list(self._entering.values()))
+        begun, entering = time.monotonic() - PLACE_SECONDS, list(self._entering.values())
+        # Where as many as there are places take longer, it is the machine that is slow, and more would make it slower.
+        return max(sum(since > begun for since in entering), len(entering) - self._places)
 
     def _impatience(self) -> Unavailable | None:
         """What the oldest hears if his time is over before he has come in."""

@@ -115,6 +115,17 @@ def test_whoever_takes_long_on_his_way_keeps_nobody_else_out(door_man: Doorman, 
     assert let_in(door_man) == [doorman.ENTERING]
 
 
+def test_those_who_take_long_keep_the_others_out_when_they_are_as_many_again(
+    door_man: Doorman, clock: SimpleNamespace
+) -> None:
+    come(door_man, *range(3 * doorman.ENTERING))
+    for crowd in range(2):
+        first = crowd * doorman.ENTERING
+        assert let_in(door_man) == list(range(first, first + doorman.ENTERING))
+        clock.now += 2 * doorman.PLACE_SECONDS
+    assert let_in(door_man) == []
+
+
 def test_whose_time_is_over_before_he_comes_in_is_told_so(
     inside: Inside, door_man: Doorman, clock: SimpleNamespace
 ) -> None:
