@@ -87,7 +87,12 @@ def test_other_images_get_the_models_own_answer() -> None:
 def test_slow_takes_its_time_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr(faults_module.time, "sleep", slept.append)
-    Faults("slow=0.02").in_model(null_model()).predict(np.zeros((3, 4, 4, 3), np.uint8))
+    faults, pixels = Faults("slow=0.02"), np.zeros((3, 4, 4, 3), np.uint8)
+    faults.in_model(null_model()).predict(pixels)
+    assert not any(slept)
+    slept.clear()
+    faults.at("claimed")
+    faults.in_model(null_model()).predict(pixels)
     assert slept == [0.02] * 3
 
 
