@@ -22,7 +22,7 @@ from bench.attacks.row import Row, carry_out
 from tests.support.frontproxy import KINDS, find
 from tests.support.redisserver import binaries
 
-SECONDS, MOST_SECONDS = 5.0, 20.0
+SECONDS, MOST_SECONDS = 4.0, 20.0
 
 
 def arguments() -> argparse.Namespace:

@@ -9,7 +9,7 @@ from bench.attacks.scene import Scene
 from bench.attacks.verdict import Wanted
 
 # A deadline that an attack lasts longer than.
-DEADLINE = 4
+DEADLINE = 3
 SETTINGS = {"REQUEST_TIMEOUT": DEADLINE}
 # Answered or cut off at the deadline; the second on top is what a full machine needs to say so.
 WANTED = Wanted(answer_seconds=DEADLINE + 2.0)

@@ -15,7 +15,7 @@ from bench.attacks.verdict import Wanted
 V1, V2, PREDICT = "/v1/models/null:predict", "/v2/models/null/infer", "/predict"
 # As much as a document may have when it is unpacked: images as base64, and some text around them.
 UNPACKED = MAX_UPLOAD_BYTES * 4 // 3 + 60_000
-DEADLINE = 5
+DEADLINE = 3
 WANTED = Wanted(answer_seconds=DEADLINE + 2.0)
 
 

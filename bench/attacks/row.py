@@ -22,7 +22,7 @@ from bench.attacks.wire import HONEST, PROBER
 PROBES, IMAGES = 20.0, 5.0
 # Patience of the prober and of honest clients, seconds; the second is more than REQUEST_TIMEOUT.
 PROBE_TIMEOUT, IMAGE_TIMEOUT = 5.0, 35.0
-ALONE_SECONDS = 2.5
+ALONE_SECONDS = 2.0
 # As before: so long without one bad answer; no longer than that is waited for it.
 CALM_SECONDS, MOST_AFTER_SECONDS = 1.0, 10.0
 MAX_IMAGE_PIXELS, MAX_UPLOAD_BYTES = 50_000_000, 10 * 2**20
@@ -82,6 +82,8 @@ def _watched(attack: Attack, scene: Scene, watchers: list[Watcher]) -> Row:
     gone = time.monotonic()
     recovered = _recovered(prober, honest, since=gone, calm=calm, attacked=attacked)
     scene.inspect()
+    for watcher in watchers:
+        watcher.tell_to_end()
     for watcher in watchers:
         watcher.end()
     alone = between(honest.samples, calm, attacked)

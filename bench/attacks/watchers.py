@@ -45,9 +45,12 @@ class Watcher:
                 raise TimeoutError("the watchers see no answer from a service that nobody attacks")
             time.sleep(0.02)
 
-    def end(self) -> None:
+    def tell_to_end(self) -> None:
         with contextlib.suppress(OSError):
             self._control.send("end")
+
+    def end(self) -> None:
+        self.tell_to_end()
         self._reader.join(timeout=GRACE_SECONDS + 5.0)
         self._process.kill()
         self._process.join()
