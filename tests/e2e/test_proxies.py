@@ -1,4 +1,6 @@
-"""The proxies in front, as docs/security.md configures them: what is to work works, and what they forbid stays so."""
+"""The proxies in front of a service below a prefix, as docs/security.md configures them; test_front_proxies has them
+without one.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from tests.support.system import ROOT, System, eventually
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 NAME = "images.example.org"
+PREFIX = "/images"
 NGINX, NGINX_BELOW = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 CADDY, CADDY_BELOW = re.findall(r"^```caddy\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 INSIDE = ("metrics", "stats", "dashboard")
@@ -26,13 +29,11 @@ INSIDE = ("metrics", "stats", "dashboard")
 SHOWN = re.compile(r'imagequeue_|"counters"|Latest answers')
 
 
-def nginx_file(directory: Path, port: int, upstream: int, prefix: str) -> str:
-    text = NGINX
-    if prefix:
-        # As the page says: the rest as above.
-        (rest,) = re.findall(r"proxy_pass http://127\.0\.0\.1:5000;\n(.*?)    }\n", NGINX, re.DOTALL)
-        below = NGINX_BELOW.replace("# The rest as above.", rest)
-        text = text[: text.index("    location ~")] + below + "}\n"
+def nginx_file(directory: Path, port: int, upstream: int) -> str:
+    # As the page says: the rest as above.
+    (rest,) = re.findall(r"proxy_pass http://127\.0\.0\.1:5000;\n(.*?)    }\n", NGINX, re.DOTALL)
+    below = NGINX_BELOW.replace("# The rest as above.", rest)
+    text = NGINX[: NGINX.index("    location ~")] + below + "}\n"
     text = re.sub(r" *ssl_certificate.*\n", "", text).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
     places = "".join(
         f"{kind}_temp_path {directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -43,10 +44,8 @@ def nginx_file(directory: Path, port: int, upstream: int, prefix: str) -> str:
     )
 
 
-def caddy_file(port: int, upstream: int, prefix: str) -> str:
-    text = CADDY
-    if prefix:
-        text = text[: text.index("    @inside")] + CADDY_BELOW + "}\n"
+def caddy_file(port: int, upstream: int) -> str:
+    text = CADDY[: CADDY.index("    @inside")] + CADDY_BELOW + "}\n"
     version = subprocess.run(["caddy", "version"], capture_output=True, text=True, check=True).stdout
     if re.match(r"v?2\.[0-6]\.", version):
         # Newer than this one.
@@ -58,15 +57,15 @@ def caddy_file(port: int, upstream: int, prefix: str) -> str:
 class Proxy:
     """nginx or Caddy before one web server."""
 
-    def __init__(self, kind: str, directory: Path, upstream: str, prefix: str) -> None:
-        self.port, self.prefix, self.log = free_port(), prefix, directory / f"{kind}.log"
+    def __init__(self, kind: str, directory: Path, upstream: str) -> None:
+        self.port, self.log = free_port(), directory / f"{kind}.log"
         behind = int(upstream.rsplit(":", 1)[1])
         file = directory / ("nginx.conf" if kind == "nginx" else "Caddyfile")
         if kind == "nginx":
-            file.write_text(nginx_file(directory, self.port, behind, prefix))
+            file.write_text(nginx_file(directory, self.port, behind))
             command = ["nginx", "-c", str(file), "-p", str(directory)]
         else:
-            file.write_text(caddy_file(self.port, behind, prefix))
+            file.write_text(caddy_file(self.port, behind))
             command = ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"]
         with open(self.log, "ab") as output:
             places = {"HOME": str(directory), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory)}
@@ -82,7 +81,7 @@ class Proxy:
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return self.ask(f"{self.prefix}/livez").status_code == 200
+            return self.ask(f"{PREFIX}/livez").status_code == 200
         except requests.RequestException:
             return False
 
@@ -91,10 +90,10 @@ class Proxy:
         self.process.wait(timeout=20)
 
 
-@pytest.fixture(scope="module", params=["", "/images"], ids=["plain", "below a prefix"])
-def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     redis_server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
-    settings = {"ALLOWED_HOSTS": NAME, "TRUSTED_PROXIES": 1, "ROOT_PATH": request.param}
+    settings = {"ALLOWED_HOSTS": NAME, "TRUSTED_PROXIES": 1, "ROOT_PATH": PREFIX}
     system = System(redis_server.url, tmp_path_factory.mktemp("system"), **settings).start()
     yield system
     system.stop()
@@ -105,7 +104,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def proxy(request: pytest.FixtureRequest, system: System, tmp_path: Path) -> Iterator[Proxy]:
     if shutil.which(request.param) is None:
         pytest.skip(f"no {request.param} on the PATH")
-    proxy = Proxy(request.param, tmp_path, system.url, str(system.settings["ROOT_PATH"]))
+    proxy = Proxy(request.param, tmp_path, system.url)
     try:
         eventually(proxy.is_up, what=request.param)
         yield proxy
@@ -114,22 +113,21 @@ def proxy(request: pytest.FixtureRequest, system: System, tmp_path: Path) -> Ite
 
 
 def test_behind_the_pages_proxies_everything_works_and_what_they_forbid_stays_forbidden(proxy: Proxy) -> None:
-    prefix = proxy.prefix
-    page = proxy.ask(f"{prefix}/")
+    page = proxy.ask(f"{PREFIX}/")
     assert page.status_code == 200
     for link in re.findall(r'(?:src|href)="(/[^"#]*)"', page.text):
         assert proxy.ask(link).status_code == (403 if link.endswith("dashboard") else 200), link
-    assert proxy.ask(f"{prefix}/predict", is_post=True).json()["success"]
-    accepted = proxy.ask(f"{prefix}/predict", is_post=True, Prefer="respond-async")
-    assert accepted.headers["Location"].startswith(f"{prefix}/jobs/")
+    assert proxy.ask(f"{PREFIX}/predict", is_post=True).json()["success"]
+    accepted = proxy.ask(f"{PREFIX}/predict", is_post=True, Prefer="respond-async")
+    assert accepted.headers["Location"].startswith(f"{PREFIX}/jobs/")
     assert proxy.ask(accepted.headers["Location"]).status_code == 200
 
     for name in INSIDE:
-        assert proxy.ask(f"{prefix}/{name}").status_code == 403
+        assert proxy.ask(f"{PREFIX}/{name}").status_code == 403
         around = [
-            *[(f"{before}/{name}", {"SCRIPT_NAME": before}) for before in ("/x", f"{prefix}/x", "/images")],
-            (f"{prefix}/", {"PATH_INFO": f"/{name}"}),
-            (f"{prefix}{prefix}/{name}", {}),
+            *[(f"{before}/{name}", {"SCRIPT_NAME": before}) for before in ("/x", f"{PREFIX}/x", "/images")],
+            (f"{PREFIX}/", {"PATH_INFO": f"/{name}"}),
+            (f"{PREFIX}{PREFIX}/{name}", {}),
             (f"/x/{name}", {"X-Forwarded-Prefix": "/x"}),
         ]
         for path, headers in around:
@@ -138,6 +136,6 @@ def test_behind_the_pages_proxies_everything_works_and_what_they_forbid_stays_fo
 
 def test_only_the_names_that_are_allowed_are_served(system: System) -> None:
     for host, status in ((NAME, 200), ("rebound.example", 421), ("127.0.0.1", 421)):
-        answer = requests.get(f"{system.url}{system.settings['ROOT_PATH']}/", headers={"Host": host}, timeout=20)
+        answer = requests.get(f"{system.url}{PREFIX}/", headers={"Host": host}, timeout=20)
         assert answer.status_code == status, host
     assert requests.get(f"{system.url}/livez", headers={"Host": "10.0.0.7"}, timeout=20).status_code == 200
