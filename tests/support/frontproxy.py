@@ -36,9 +36,9 @@ def caddy_version() -> tuple[int, int]:
 
 
 def configuration(kind: str) -> str:
-    """The one block of docs/security.md in that proxy's language."""
+    """The first block of docs/security.md in that proxy's language; another one is for a service below a prefix."""
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    (block,) = re.findall(rf"^```{kind}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    block, *_ = re.findall(rf"^```{kind}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return str(block)
 
 
