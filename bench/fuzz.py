@@ -3,7 +3,8 @@
 Starts what it needs: a Redis of its own, a worker with the null model, a web server. Every file is one of the corpus of
 tests/support/hostile.py or a valid file with some bytes broken, sent in each form that a request may have; of some
 requests the body or the type is broken, too. An answer is right if it is 200, a 4xx, or 503 with a Retry-After; no
-process may die, and the web server's memory must stay below the bound of docs/internals.md.
+process may die, each web process's memory must stay below the bound of docs/internals.md, and /livez, asked 20 times a
+second all along, must take AIM_LIVEZ_MS at most (p99).
 """
 
 from __future__ import annotations
@@ -20,18 +21,25 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 
+from bench.attacks.figures import milliseconds
+from bench.attacks.memory import children, status_of
+from bench.attacks.watchers import Watcher
+from bench.attacks.wire import Address
 from tests.support.hostile import KINDS
 from tests.support.mutations import EDGES, FILES
 from tests.support.redisserver import RedisServer, binaries
-from tests.support.system import Script, System
+from tests.support.system import System
 
 CONNECTIONS = 16
 MAX_UPLOAD_BYTES, MAX_PIXELS = 10 * 2**20, 50_000_000
 # Of the web process, see docs/internals.md; the bodies of these uploads are small.
 BOUND = 96 * 2**20
+AIM_LIVEZ_MS = 200
+WEB_PROCESSES = 2
 TYPES = ("multipart/form-data; boundary=b", "application/json", "image/png", "application/octet-stream", "text/plain")
 OTHERS = ("/v1/models/null:predict", "/v1/models/null:classify", "/v2/models/null/infer")
 
@@ -142,41 +150,56 @@ class Fuzz:
         return str(status), is_right
 
 
-def children(script: Script) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{script.pid}/task/{script.pid}/children").read_text().split()]
-
-
-def peak_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
-
-
 def fuzz(count: int, seed: int, directory: Path) -> bool:
     found = binaries()
     server = RedisServer(found.get("system") or found["embedded"]).start()
-    system = System(server.url, directory, MAX_UPLOAD_BYTES=MAX_UPLOAD_BYTES, MAX_IMAGE_PIXELS=MAX_PIXELS)
+    system = System(
+        server.url,
+        directory,
+        MAX_UPLOAD_BYTES=MAX_UPLOAD_BYTES,
+        MAX_IMAGE_PIXELS=MAX_PIXELS,
+        WEB_PROCESSES=WEB_PROCESSES,
+    )
+    watcher: Watcher | None = None
     try:
         system.start()
         web, worker = system.webs[0], system.workers[0]
-        (child,) = children(web)
-        at_rest, started = peak_bytes(child), time.monotonic()
+        processes = children(web.pid)
+        port = urlsplit(system.url).port
+        assert port is not None
+        address = Address(port)
+        livez = address.head("GET", "/livez", "Connection: close")
+        watcher = Watcher(address, livez, source="", rate=20.0, timeout=10.0)
+        watcher.wait_for_first()
+        started = time.monotonic()
         run = Fuzz(system.url, uploads(random.Random(seed), count))
         run.run()
         seconds = time.monotonic() - started
-        survived = web.is_running and worker.is_running and children(web) == [child] and system.is_ready()
-        peak = peak_bytes(child) if survived else 0
+        survived = web.is_running and worker.is_running and children(web.pid) == processes and system.is_ready()
+        peak = max(peak_bytes(pid) for pid in processes) if survived else 0
         broke = len(web.lines("unexpected")) + len(worker.lines("job_failed"))
     finally:
+        if watcher is not None:
+            watcher.end()
         system.stop()
         server.remove()
+    probes = watcher.samples
+    slow = milliseconds(probes, 0.99)
     print(f"{count} uploads in {seconds:.1f} s, seed {seed}")
     for outcome, number in sorted(run.counts.items()):
         print(f"  {outcome:<22}{number:>6}")
     print(f"processes     {'all alive, and ready' if survived else 'one has ended'}")
     print(f"unexpected    {broke} lines in the logs")
-    print(f"peak memory   {peak / 1e6:.0f} MB of the web process, {at_rest / 1e6:.0f} at rest; bound {BOUND / 1e6:.0f}")
+    print(f"peak memory   {peak / 1e6:.0f} MB of a web process; bound {BOUND / 1e6:.0f}")
+    print(f"/livez        {len(probes)} probes, p99 {slow:.0f} ms, max {milliseconds(probes, 1.0):.0f} ms")
     for wrong in run.wrong[:20]:
         print("WRONG", wrong)
-    return survived and not run.wrong and not broke and peak < BOUND and sum(run.counts.values()) == count
+    is_bounded = peak < BOUND and slow <= AIM_LIVEZ_MS
+    return survived and not run.wrong and not broke and is_bounded and sum(run.counts.values()) == count
+
+
+def peak_bytes(pid: int) -> int:
+    return status_of(pid, "VmHWM") * 1024
 
 
 def main() -> int:
