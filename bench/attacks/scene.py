@@ -59,7 +59,7 @@ class Scene:
                 self._proxy = FrontProxy(through, upstream=self.direct.port, directory=directory / through)
                 self.address = Address(self._proxy.port, HOST, is_tls=True)
             # The first of them is ready, maybe before the other is there.
-            eventually(lambda: len(self.web_processes()) == WEB_PROCESSES, what="all web processes")
+            eventually(lambda: len(self.web_processes()) >= WEB_PROCESSES, what=self.system.webs[0].output[-2000:])
             self._webs = self.web_processes()
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
             self.memory = MemoryWatch(
