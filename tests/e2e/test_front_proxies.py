@@ -158,6 +158,14 @@ def test_another_method_leads_nowhere_else(front: Front, method: str) -> None:
         assert not is_inside(reply)
 
 
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script_Name", "script_name"])
+def test_a_prefix_that_the_client_claims_leads_nowhere_else(front: Front, name: str) -> None:
+    for inside in INSIDE:
+        reply = ask(front.address, front.address.head("GET", f"/x/{inside}", f"{name}: /x", CLOSE))
+        assert not is_inside(reply), inside
+    assert ask(front.address, front.address.head("GET", "/livez", f"{name}: /nope", CLOSE)).status == 200
+
+
 @pytest.mark.parametrize("header", REWRITES)
 def test_a_header_that_names_another_path_leads_nowhere_else(front: Front, header: str) -> None:
     for name in INSIDE:
