@@ -41,7 +41,8 @@ def host(scene: Scene) -> None:
             job = scene.ask("POST", "/predict", *fields, CLOSE, kind, later, body=upload)
             if _links_to_evil(page.body) or EVIL in job.headers.get("Location", ""):
                 scene.fault(f"{fields[0]} gets into an answer")
-            if fields[0].startswith("Host:") and page.status == 200:
+            # Caddy has an empty 200 for a name that it does not know.
+            if fields[0].startswith("Host:") and page.status == 200 and page.body:
                 scene.fault(f"served to whoever calls this server {EVIL}")
         scene.rest(PAUSE)
 
