@@ -42,9 +42,12 @@ def read_body(request: Request, limit: int) -> Body:
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in PACKINGS:
         raise Unsupported(f"Content-Encoding: {encoding[:20]} is not taken; gzip and deflate are.")
-    request.max_content_length = limit
+    # One more tells a body that is too large: without a Content-Length, it is cut off there.
+    request.max_content_length = limit + 1
     try:
         content = request.get_data(cache=False)
+        if len(content) > limit:
+            raise RequestEntityTooLarge
     except RequestEntityTooLarge as error:
         raise TooLarge(f"The body is larger than {limit} bytes.") from error
     except (ClientDisconnected, TimeoutError) as error:

@@ -47,18 +47,11 @@ class BodyStream:
 
 
 class MemoryRequest(Request):
-    """A request whose body is read whole into memory, bounded by the body's limit."""
+    """A request whose body, if it cannot be read, is the client's mistake."""
 
     def __init__(self, environ: dict[str, Any], *args: Any, **options: Any) -> None:
         environ["wsgi.input"] = BodyStream(environ["wsgi.input"])
         super().__init__(environ, *args, **options)
-
-    def get_data(self, *args: Any, **options: Any) -> bytes:  # type: ignore[override]
-        """The whole body. Raises RequestEntityTooLarge where it is larger than `max_content_length`, or as large."""
-        body: bytes = super().get_data(*args, **options)
-        # Werkzeug cuts a body without a Content-Length off at the limit and says so only to who reads on.
-        self.stream.read(1)
-        return body
 
 
 def read_uploads(request: Request, max_bytes: int, reader: BodyReader) -> tuple[list[bytes], bool]:

@@ -76,6 +76,9 @@ def test_json_has_one_image_or_a_list() -> None:
 
 
 def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() -> None:
+    assert read_chunked(bytes(LIMIT), "image/png") == ([bytes(LIMIT)], True)
+    with pytest.raises(TooLarge):
+        read_chunked(bytes(LIMIT + 1), "image/png")
     assert read(data=bytes(LIMIT), content_type="image/png")
     with pytest.raises(TooLarge, match="larger than 1000 bytes"):
         read(data=bytes(LIMIT + 1), content_type="image/png")
