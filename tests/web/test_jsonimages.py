@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-import threading
 import tracemalloc
 from contextlib import suppress
 
@@ -32,26 +31,6 @@ def test_a_process_reads_json_without_a_web_framework(module: str) -> None:
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         read_json(body, dict)
-
-
-def test_one_body_is_parsed_at_a_time() -> None:
-    is_inside, may_leave = threading.Event(), threading.Event()
-
-    def linger(document: dict[str, object]) -> bool:
-        is_inside.set()
-        return may_leave.wait(20)
-
-    first = threading.Thread(target=read_json, args=(b"{}", linger))
-    first.start()
-    assert is_inside.wait(20)
-    seen = threading.Event()
-    second = threading.Thread(target=read_json, args=(b"{}", lambda document: seen.set()))
-    second.start()
-    assert not seen.wait(0.05)
-    may_leave.set()
-    assert seen.wait(20)
-    first.join()
-    second.join()
 
 
 @pytest.mark.parametrize(
