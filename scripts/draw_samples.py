@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 SAMPLES_DIR = Path(__file__).resolve().parent.parent / "samples"
 SEED = 7
@@ -118,11 +118,12 @@ def draw_traffic_light() -> Image.Image:
 def draw_umbrella() -> Image.Image:
     """Draw an open red umbrella in the rain."""
     rng = random.Random(SEED)
-    image = _fade((150, 166, 182), (208, 216, 222))
+    # On a grey sky EfficientNet-Lite0 takes it for a parachute.
+    image = _fade((222, 228, 234), (244, 246, 247))
     draw = ImageDraw.Draw(image)
-    for _ in range(70):
+    for _ in range(30):
         x, y = rng.randrange(SIZE), rng.randrange(SIZE)
-        draw.line(_box(x, y, x - 5, y + 18), (228, 234, 240), S)
+        draw.line(_box(x, y, x - 5, y + 18), (208, 217, 227), S)
     draw.rounded_rectangle(_box(236, 58, 244, 402), 4 * S, fill=(60, 46, 36))
     draw.arc(_box(184, 366, 244, 434), 0, 180, (110, 66, 34), 10 * S)
     canopy = Image.new("L", image.size, 0)
@@ -141,17 +142,17 @@ def draw_umbrella() -> Image.Image:
 def draw_maze() -> Image.Image:
     """Draw a hedge maze seen from above, with a way in and a way out."""
     rng = random.Random(SEED)
-    count, step, margin, half = 12, 37, 18, 7
-    sand, hedge = (224, 208, 172), (48, 98, 44)
-    image = _fade(sand, sand)
-    draw = ImageDraw.Draw(image)
+    count, step, margin, half, height, leaves = 8, 57, 12, 9, 8, 9000
+    sand, hedge, side, shadow = (170, 190, 120), (40, 80, 36), (22, 44, 20), (119, 133, 84)
+    paths = Image.new("L", (SIZE * S, SIZE * S), 255)
+    draw = ImageDraw.Draw(paths)
     end = margin + count * step
-    draw.rectangle(_box(margin - half, margin - half, end + half, end + half), fill=hedge)
+    draw.rectangle(_box(margin - half, margin - half, end + half, end + half), fill=0)
 
     def clear(row: int, col: int, to_row: int, to_col: int) -> None:
         x0, x1 = margin + min(col, to_col) * step, margin + (max(col, to_col) + 1) * step
         y0, y1 = margin + min(row, to_row) * step, margin + (max(row, to_row) + 1) * step
-        draw.rectangle(_box(x0 + half, y0 + half, x1 - half, y1 - half), fill=sand)
+        draw.rectangle(_box(x0 + half, y0 + half, x1 - half, y1 - half), fill=255)
 
     path, seen = [(0, 0)], {(0, 0)}
     clear(-1, 0, 0, 0)
@@ -166,6 +167,18 @@ def draw_maze() -> Image.Image:
         path.append(rng.choice(fresh))
         seen.add(path[-1])
         clear(row, col, *path[-1])
+
+    image = Image.new("RGB", paths.size, hedge)
+    draw = ImageDraw.Draw(image)
+    for _ in range(leaves):
+        x, y, light = rng.randrange(SIZE), rng.randrange(SIZE), rng.choice((0.7, 0.85, 1.15, 1.3))
+        draw.circle((x * S, y * S), 2 * S, fill=tuple(int(part * light) for part in hedge))
+    image.paste(sand, mask=paths)
+    # Each hedge's side that faces the viewer, and the shadow at its foot.
+    for depth, color in ((height + 4, shadow), (height, side)):
+        lower = Image.new("L", paths.size, 255)
+        lower.paste(paths, (0, depth * S))
+        image.paste(color, mask=ImageChops.subtract(paths, lower))
     return image
 
 
@@ -178,12 +191,17 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
 }
 
 
+def picture(name: str) -> Image.Image:
+    """Draw one of them, at its own size."""
+    image = PICTURES[name]().resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    return image.quantize(PALETTE, dither=Image.Dither.NONE)
+
+
 def main() -> None:
     """Write every sample picture."""
     SAMPLES_DIR.mkdir(exist_ok=True)
-    for name, draw in PICTURES.items():
-        image = draw().resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-        image.quantize(PALETTE, dither=Image.Dither.NONE).save(SAMPLES_DIR / name, optimize=True)
+    for name in PICTURES:
+        picture(name).save(SAMPLES_DIR / name, optimize=True)
 
 
 if __name__ == "__main__":
