@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="start N worker processes, and start each again when it dies"
     )
-    parser.add_argument("--fetch", action="store_true", help="only download weights and labels, then end")
+    parser.add_argument("--fetch", action="store_true", help="only download the weights, then end")
     arguments = parser.parse_args()
     if arguments.workers is not None and arguments.workers < 1:
         parser.error("--workers: at least 1")
@@ -198,7 +198,7 @@ def main() -> None:
             logutil.log("nothing_to_fetch", model=settings.model)
         elif arguments.fetch:
             with logutil.native_output_logged("runtime"):
-                kerasmodel.fetch(settings.model, settings.model_weights, settings.model_labels)
+                kerasmodel.fetch(settings.model, settings.model_weights)
         elif arguments.workers:
             raise SystemExit(run_fleet(arguments.workers, settings))
         else:

@@ -124,7 +124,8 @@ class Settings:
     model: str = _setting(
         "resnet50",
         casts.text,
-        "an application of Keras, a `.keras` file, or `null` (answers at once: the service's own cost)",
+        "an application of Keras, `efficientnet-lite0` (downloads nothing), a `.keras` file, or `null` (answers at "
+        "once: the service's own cost)",
     )
     model_weights: str = _setting(
         "imagenet", casts.text, "`imagenet`, a file of weights, or `random` (speed only; said in every answer)"

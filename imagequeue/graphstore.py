@@ -22,15 +22,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from imagequeue import images, kerashome, kerasmodel, runtimes
+from imagequeue import efficientnetlite, imagenetlabels, images, kerashome, kerasmodel, runtimes, torcharchive
+from imagequeue.errors import ConfigurationError
 from imagequeue.events import log, warn
 from imagequeue.runtimes import Plan
 
 # A hundred megabytes each, for a model such as ResNet50.
 MOST_KEPT = 4
 FACTS = "facts.json"
-# What takes part in a conversion; the last two in the calibration for int8.
-PACKAGES = ("keras", "tensorflow", "openvino", "nncf", "pillow", "cykooz.resizer")
+# What takes part in a conversion, pillow and cykooz.resizer in the calibration for int8; and where labels come from.
+PACKAGES = ("keras", "tensorflow", "openvino", "nncf", "pillow", "cykooz.resizer", imagenetlabels.PACKAGE)
 # No conversion takes so many seconds: whoever began an entry then has died over it.
 ABANDONED_AFTER = 3600.0
 _KEY = re.compile("[0-9a-f]{32}")
@@ -137,12 +138,14 @@ def made_from(name: str, *, weights: str, labels: str, preprocessing: str, plan:
     is_own = name.endswith(".keras")
     if weights == "random" and not is_own:
         return {}
+    is_packaged, is_imagenet = kerasmodel.is_packaged(name), weights == "imagenet" and not is_own
     try:
         return {
             "model": _identity(name) if is_own else name,
             "weights": "" if is_own else "imagenet" if weights == "imagenet" else _identity(weights),
             "labels": "imagenet" if labels == "imagenet" else _identity(labels),
-            "downloaded": _listing(kerashome.downloads()) if "imagenet" in ("" if is_own else weights, labels) else [],
+            "downloaded": _listing(kerashome.downloads()) if is_imagenet and not is_packaged else [],
+            "packaged": _identity(str(efficientnetlite.weights_file())) if is_imagenet and is_packaged else "",
             "keras": _digest(kerashome.home() / "keras.json") if (kerashome.home() / "keras.json").exists() else "",
             "preprocessing": preprocessing,
             "size": plan.size,
@@ -152,8 +155,8 @@ def made_from(name: str, *, weights: str, labels: str, preprocessing: str, plan:
             # The way of converting, so that nobody has to remember to count it up.
             "code": {file.name: _digest(file) for file in _sources()},
         }
-    except OSError as error:
-        log("graph_has_no_key", reason=str(error))
+    except (OSError, ConfigurationError) as error:
+        log("graph_has_no_key", reason=str(error).splitlines()[0])
         return {}
 
 
@@ -165,7 +168,8 @@ def key_of(sources: dict[str, Any]) -> str:
 
 
 def _sources() -> list[Path]:
-    return [Path(str(kerasmodel.__file__)), Path(str(images.__file__)), *Path(runtimes.__file__).parent.glob("*.py")]
+    modules = (kerasmodel, efficientnetlite, torcharchive, imagenetlabels, images)
+    return [*(Path(str(module.__file__)) for module in modules), *Path(runtimes.__file__).parent.glob("*.py")]
 
 
 def _facts(entry: Path, kept: Kept) -> dict[str, Any]:

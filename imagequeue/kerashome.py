@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 RESNET50_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
-LABELS_FILE = "imagenet_class_index.json"
+# Where Keras gets it from.
+RESNET50_ADDRESS = f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{RESNET50_FILE}"
 
 
 def home() -> Path:
@@ -14,5 +15,5 @@ def home() -> Path:
 
 
 def downloads() -> Path:
-    """Where weights and labels lie."""
+    """Where downloaded weights are kept."""
     return home() / "models"

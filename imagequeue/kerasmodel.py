@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -14,22 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
+from imagequeue import download, efficientnetlite, imagenetlabels
 from imagequeue.errors import ConfigurationError, WeightsMissing
-from imagequeue.events import warn
-from imagequeue.kerashome import LABELS_FILE, RESNET50_FILE, downloads, home
+from imagequeue.kerashome import RESNET50_FILE, downloads, home
 from imagequeue.runtimes import Preprocess
 
-# A download that hears nothing for this long is given up; Keras itself would wait for ever.
-DOWNLOAD_SILENCE_SECONDS = 30
 
-
-def fetch(name: str, weights: str, labels: str) -> None:
+def fetch(name: str, weights: str) -> None:
     """Download what building `name` will need, and show how far it is. Raises WeightsMissing."""
     build(name, weights, "auto")
-    if labels == "imagenet":
-        _imagenet_labels()
 
 
 def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Preprocess]:
@@ -49,6 +40,8 @@ def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Prepro
     preprocess = _preprocess(name if preprocessing == "auto" else preprocessing)
     if weights == "random":
         return construct(weights=None), "random", preprocess
+    if weights == "imagenet" and is_packaged(name):
+        return construct(weights="imagenet"), "imagenet", preprocess
     if weights == "imagenet":
         with _downloading(f"the ImageNet weights of {name}", RESNET50_FILE):
             return construct(weights="imagenet"), "imagenet", preprocess
@@ -57,8 +50,10 @@ def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Prepro
             f"MODEL_WEIGHTS: there is no file {weights}.\n"
             "Name an .h5, .weights.h5 or .keras file, or `imagenet` to download, or `random` to try the speed."
         )
-    model = construct(weights=None)
     try:
+        if is_packaged(name) and weights.endswith(".pth"):
+            return construct(weights=weights), Path(weights).name, preprocess
+        model = construct(weights=None)
         model.load_weights(weights)
     except Exception as error:
         raise ConfigurationError(f"MODEL_WEIGHTS: {weights} does not fit {name}: {error}") from error
@@ -66,11 +61,13 @@ def build(name: str, weights: str, preprocessing: str) -> tuple[Any, str, Prepro
 
 
 def _application(name: str) -> tuple[Any, ModuleType]:
-    """The constructor of Keras's application of that name, and the module with its preprocess_input."""
+    """The constructor of the application of that name, and the module with its preprocess_input."""
     import keras
 
-    wanted = name.lower().replace("_", "").replace("-", "")
-    known = []
+    if is_packaged(name):
+        return efficientnetlite.EfficientNetLite0, efficientnetlite
+    wanted = _plain(name)
+    known = [efficientnetlite.NAME]
     for module_name in dir(keras.applications):
         module = getattr(keras.applications, module_name)
         if not isinstance(module, ModuleType) or not hasattr(module, "preprocess_input"):
@@ -81,9 +78,18 @@ def _application(name: str) -> tuple[Any, ModuleType]:
                 if attribute.lower() == wanted:
                     return getattr(module, attribute), module
     raise ConfigurationError(
-        f"MODEL: {name!r} is no application of Keras, no .keras file, and not `null`. Applications: "
+        f"MODEL: {name!r} is no application, no .keras file, and not `null`. Applications: "
         + ", ".join(sorted(set(known)))
     )
+
+
+def is_packaged(name: str) -> bool:
+    """Whether that model's ImageNet weights come from a package and are never downloaded."""
+    return _plain(name) == _plain(efficientnetlite.NAME)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def _preprocess(name: str) -> Preprocess:
@@ -108,24 +114,15 @@ def check_shapes(model: Any, name: str, size: tuple[int, int]) -> None:
         raise ConfigurationError(f"MODEL: {name} gives {model.output_shape}; (batch, classes) is served.")
 
 
-def labels_of(labels: str, classes: int, *, must_have: bool) -> tuple[str, ...]:
-    """One for each of `classes` outputs; numbers stand for ImageNet's, if they cannot be had and need not be.
-
-    Raises ConfigurationError, and WeightsMissing.
-    """
+def labels_of(labels: str, classes: int) -> tuple[str, ...]:
+    """One for each of `classes` outputs. Raises ConfigurationError."""
     if labels == "imagenet":
         if classes != 1000:
             raise ConfigurationError(
                 f"MODEL_LABELS: the model has {classes} outputs and ImageNet 1000 labels. Name a text file with "
                 "one label a line."
             )
-        try:
-            return _imagenet_labels()
-        except WeightsMissing as error:
-            if must_have:
-                raise
-            warn("labels_missing", reason=str(error).splitlines()[0], instead="class_0 to class_999")
-            return tuple(f"class_{i}" for i in range(classes))
+        return imagenetlabels.read()
     try:
         lines = tuple(Path(labels).read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
@@ -135,27 +132,15 @@ def labels_of(labels: str, classes: int, *, must_have: bool) -> tuple[str, ...]:
     return lines
 
 
-def _imagenet_labels() -> tuple[str, ...]:
-    from keras.applications import imagenet_utils
-
-    with _downloading("ImageNet's labels", LABELS_FILE):
-        # Decoding the 1000 unit vectors gives the labels in order through the public function, hash check included.
-        rows = imagenet_utils.decode_predictions(np.eye(1000), top=1)
-    return tuple(row[0][1] for row in rows)
-
-
 @contextmanager
 def _downloading(what: str, usual_file: str) -> Iterator[None]:
-    """One process at a time, with a time limit on silence; turns a failure into advice."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_SILENCE_SECONDS)
-    try:
-        with _alone():
-            yield
-    except Exception as error:
-        raise WeightsMissing(_advice(what, usual_file, error)) from error
-    finally:
-        socket.setdefaulttimeout(before)
+    """One process at a time, with limits on waiting; turns a failure into advice."""
+    with download.bounded() as opener:
+        try:
+            with _alone():
+                yield
+        except Exception as error:
+            raise WeightsMissing(_advice(what, (opener.files or [usual_file])[-1], error)) from error
 
 
 @contextmanager
@@ -186,23 +171,21 @@ def _lock_file() -> int | None:
     return None
 
 
-def _advice(what: str, usual_file: str, error: Exception) -> str:
+def _advice(what: str, file: str, error: Exception) -> str:
     import keras
 
     folder = downloads()
-    # Keras names the file only in the address that failed.
-    files = {*(re.findall(r"https?://\S+/([\w.-]+)", str(error)) or [usual_file]), LABELS_FILE}
     may_write = os.access(folder if folder.exists() else folder.parent, os.W_OK)
     return (
         f"{what} cannot be had: {error}\n"
-        f"Keras {keras.__version__} downloads it once, with internet. For a machine without, put what is missing of "
-        f"these, copied from a machine that has them, into {folder}:\n"
-        + "".join(f"  {file}\n" for file in sorted(files, reverse=True))
+        f"Keras {keras.__version__} downloads them once, with internet. For a machine without, put this file, copied "
+        f"from a machine that has it, into {folder}:\n"
+        f"  {file}\n"
         + (
             ""
             if may_write
             else "Keras passes over that folder while it may not write there; KERAS_HOME names another.\n"
         )
-        + "or name another file of weights in MODEL_WEIGHTS. To try the speed without any, set MODEL_WEIGHTS=random: "
-        "its labels mean nothing."
+        + "or name another file of weights in MODEL_WEIGHTS. MODEL=efficientnet-lite0 needs no download. To try the "
+        "speed without any weights, set MODEL_WEIGHTS=random: its labels mean nothing."
     )

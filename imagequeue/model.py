@@ -112,7 +112,7 @@ def load(
 ) -> Model:
     """Build the model that the settings name.
 
-    name: `null`, an application of Keras in any case (`resnet50`), or the path of a `.keras` file.
+    name: `null`, an application in any case (`resnet50`, `efficientnet-lite0`), or the path of a `.keras` file.
     weights: `imagenet`, `random`, or a file (`.h5`, `.weights.h5`, `.keras`); a `.keras` model has its own.
     labels: `imagenet`, or a text file with one label a line.
     size: (width, height) that the web servers send. preprocessing: `auto`, `none`, or an application's name.
@@ -173,7 +173,7 @@ def _converted(
     engine.prepare(plan.threads, plan.precision)
     keras_model, source, preprocess = kerasmodel.build(name, weights, preprocessing)
     kerasmodel.check_shapes(keras_model, name, plan.size)
-    names = kerasmodel.labels_of(labels, int(keras_model.output_shape[-1]), must_have=source != "random")
+    names = kerasmodel.labels_of(labels, int(keras_model.output_shape[-1]))
     return engine.convert(keras_model, preprocess, plan), Kept(source, names)
 
 

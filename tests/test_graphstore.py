@@ -232,7 +232,20 @@ def test_an_own_model_with_its_own_labels_needs_nothing_of_keras(
     for name in ("own.keras", "labels.txt"):
         (tmp_path / name).write_text("something")
     assert key(str(tmp_path / "own.keras"), labels=str(tmp_path / "labels.txt"))
-    assert not key(str(tmp_path / "own.keras")), "ImageNet's labels are downloaded"
+    assert key(str(tmp_path / "own.keras")), "ImageNet's labels come from a package"
+
+
+def test_the_key_of_a_packaged_model_changes_with_its_file_and_needs_nothing_of_keras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "none"))
+    assert (before := key("efficientnet-lite0"))
+    assert key("efficientnet-lite0", weights="random") == ""
+    file = tmp_path / "efficientnet-lite0-57934424.pth"
+    monkeypatch.setattr("imagequeue.efficientnetlite.weights_file", lambda: file)
+    assert key("efficientnet-lite0") == "", "building the model will say what is missing"
+    file.write_bytes(b"another training")
+    assert key("efficientnet-lite0") not in ("", before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is seen in /proc")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import OpenerDirector
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from imagequeue import kerasmodel
 from imagequeue import model as models
 from imagequeue.client import Client
 from imagequeue.errors import ConfigurationError, WeightsMissing
+from imagequeue.kerashome import RESNET50_ADDRESS, RESNET50_FILE
 from imagequeue.model import Model, null_class, warm_sizes
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
@@ -153,7 +155,7 @@ def test_labels_saved_with_a_byte_order_mark_are_the_same(own_model: Path, label
         ({"labels": "imagenet"}, "MODEL_LABELS: the model has 3 outputs and ImageNet 1000"),
         ({"labels": "/nonexistent/labels.txt"}, "MODEL_LABELS: /nonexistent/labels.txt cannot be read"),
         ({"labels": __file__}, r"MODEL_LABELS: .* has \d+ lines, the model 3 outputs"),
-        ({"preprocessing": "nonsense"}, "'nonsense' is no application of Keras"),
+        ({"preprocessing": "nonsense"}, "'nonsense' is no application"),
     ],
 )
 def test_what_does_not_fit_the_model_is_said_by_the_settings_name(
@@ -197,24 +199,20 @@ def test_a_model_that_gives_no_row_of_probabilities_is_refused(tmp_path: Path) -
 
 @pytest.mark.usefixtures("prepared")
 def test_a_name_that_is_no_application_is_answered_with_those_that_are() -> None:
-    with pytest.raises(ConfigurationError, match=r"MODEL: 'resnet5000' is no application.*mobilenetv2.*resnet50"):
+    with pytest.raises(
+        ConfigurationError, match=r"MODEL: 'resnet5000' is no application.*efficientnet-lite0.*resnet50"
+    ):
         load("resnet5000")
 
 
 @pytest.mark.usefixtures("prepared")
-def test_random_weights_are_called_so_and_labels_that_cannot_be_had_are_numbers(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_random_weights_are_called_so_and_have_imagenets_labels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def none() -> tuple[str, ...]:
-        raise WeightsMissing("ImageNet's labels cannot be had: no internet")
-
-    monkeypatch.setattr(kerasmodel, "_imagenet_labels", none)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     model = load("Mobile_Net", weights="random", size=(224, 224))
     assert model.weights == "random"
-    assert (len(model.labels), model.labels[999]) == (1000, "class_999")
-    assert [record.msg for record in caplog.records] == ["labels_missing"]
-    with pytest.raises(WeightsMissing):
-        kerasmodel.labels_of("imagenet", 1000, must_have=True)
+    assert (len(model.labels), model.labels[281], model.labels[483]) == (1000, "tabby", "castle")
 
 
 @pytest.mark.usefixtures("prepared")
@@ -227,24 +225,30 @@ def test_a_file_of_weights_that_is_missing_or_does_not_fit_is_said(tmp_path: Pat
     assert not isinstance(raised.value, WeightsMissing)
 
 
-def test_a_download_that_fails_becomes_advice_and_leaves_no_timeout_behind() -> None:
-    before, during = socket.getdefaulttimeout(), []
+@pytest.mark.parametrize(("name", "file"), [("resnet50", RESNET50_FILE), ("mobilenet", "mobilenet_1_0_224_tf.h5")])
+def test_a_download_that_fails_becomes_advice_with_the_file_that_keras_asks_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, file: str
+) -> None:
+    asked: list[str] = []
 
-    @kerasmodel._downloading("the weights", "weights.h5")
-    def download() -> None:
-        during.append(socket.getdefaulttimeout())
-        raise OSError("refused")
+    def refuse(opener: object, address: str, *more: object) -> None:
+        asked.append(address)
+        raise URLError("refused")
 
-    with pytest.raises(WeightsMissing, match="the weights cannot be had: refused"):
-        download()
-    assert during == [kerasmodel.DOWNLOAD_SILENCE_SECONDS]
-    assert socket.getdefaulttimeout() == before
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(OpenerDirector, "open", refuse)
+    with pytest.raises(WeightsMissing) as raised:
+        kerasmodel.fetch(name, "imagenet")
+    assert str(raised.value).startswith(f"the ImageNet weights of {name} cannot be had: ")
+    assert f"\n  {file}\n" in str(raised.value)
+    if name == "resnet50":
+        assert asked == [RESNET50_ADDRESS], "`make serve` asks there first"
 
 
 # Through the scripts.
 
 
-def test_without_weights_the_server_ends_with_2_and_names_the_two_files_and_the_ways_out(tmp_path: Path) -> None:
+def test_without_weights_the_server_ends_with_2_and_names_the_file_and_the_ways_out(tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     # Through a proxy that is not there, no machine has internet.
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), nowhere)
@@ -255,8 +259,8 @@ def test_without_weights_the_server_ends_with_2_and_names_the_two_files_and_the_
     assert script.lines("weights_missing")
     for words in (
         "resnet50_weights_tf_dim_ordering_tf_kernels.h5\n",
-        "imagenet_class_index.json\n",
         f"into {tmp_path / 'keras' / 'models'}",
+        "MODEL=efficientnet-lite0",
         "MODEL_WEIGHTS=random",
     ):
         assert words in script.output, script.output
