@@ -19,7 +19,7 @@ This page is generated (`make docs`).
 """
 
 NOTES = """
-KERAS_HOME, Keras's own variable, says where downloaded weights and labels are kept (`~/.keras`).
+KERAS_HOME, Keras's own variable, says where downloaded weights are kept (`~/.keras`).
 
 A `.keras` file in MODEL is served with the preprocessing that is part of the model; if it has none, and was trained on
 what an application's `preprocess_input` makes, name that application in MODEL_PREPROCESSING. Its input size goes into

@@ -194,6 +194,19 @@ def test_a_model_that_gives_no_row_of_probabilities_is_refused(tmp_path: Path) -
         load(tmp_path / "map.keras")
 
 
+@pytest.mark.usefixtures("prepared")
+def test_a_model_file_that_holds_code_is_refused_and_the_code_not_run(tmp_path: Path) -> None:
+    import keras
+
+    ran = tmp_path / "ran"
+    code = keras.layers.Lambda(lambda pixels, file=str(ran): [open(file, "w").close(), pixels][1], output_shape=(4,))
+    keras.Sequential([keras.Input((4,)), code]).save(tmp_path / "code.keras")
+    ran.unlink(missing_ok=True)
+    with pytest.raises(ConfigurationError, match=r"MODEL: Keras cannot load .*code\.keras.*arbitrary code execution"):
+        load(tmp_path / "code.keras")
+    assert not ran.exists()
+
+
 # Applications of Keras.
 
 
