@@ -42,7 +42,7 @@ def test_idle_connections_leave_the_process_descriptors_and_go_when_others_come(
             idle = crowd.enter_context(
                 socket.create_connection(("127.0.0.1", int(system.url.rsplit(":", 1)[1])), timeout=20)
             )
-            idle.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            idle.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert idle.recv(12) == b"HTTP/1.1 200", "the one that has been idle for longest goes for it"
         assert descriptors() <= 128 - RESERVED + 16
         # All that the process itself opens, it opens again.
