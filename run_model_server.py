@@ -1,6 +1,6 @@
 """The model server: `python run_model_server.py`. Start as many as there are processors or GPUs for them.
 
-settings → logging → a warm model → Worker.run, until SIGTERM or SIGINT drains it (exit 0). A second signal ends
+settings → logging → a warm model → Worker.run, until SIGTERM, SIGINT or SIGHUP drains it (exit 0). A second signal ends
 it at once; a worker that dies in any way loses no job. Exit 2: a setting, a file or the weights are missing.
 Exit 70: its loop has stopped. Exit 75: its model answers otherwise than at its start. After both, another start helps.
 """
@@ -35,6 +35,9 @@ from imagequeue.workermetrics import WorkerMetrics
 from settings import Settings, given_by_user, help_text, load_or_exit
 
 DOORBELL_SECONDS = 1.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# How a fleet's supervisor gives its process id to its workers.
+SUPERVISOR = "IMAGEQUEUE_SUPERVISOR"
 
 
 def load_model(settings: Settings) -> tuple[models.Model, int]:
@@ -119,13 +122,27 @@ def build_worker(
     )
 
 
-def on_stop_signals(drain: Callable[[], None]) -> None:
-    """The first SIGTERM or SIGINT drains, a second one ends the process at once."""
+def catch(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have each signal that ends a process call this, but for a hang-up where nohup has switched it off."""
+    for number in STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def on_stop_signals(drain: Callable[[], None], *, supervisor: int | None = None) -> None:
+    """The first SIGTERM, SIGINT or SIGHUP drains, a second one ends the process at once.
+
+    supervisor: the process id of a fleet's supervisor, of which this is a worker. While it lives it repeats to each
+    worker what systemd has sent to all of them, so a second signal says no more than the first.
+    """
     signals: SimpleQueue[int] = SimpleQueue()
 
+    def end_at_once(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != supervisor:
+            os._exit(128 + number)
+
     def stop(number: int, frame: FrameType | None) -> None:
-        for again in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(again, lambda n, f: os._exit(128 + n))
+        catch(end_at_once)
         # The one thing that is safe here: the line that was interrupted may hold the lock of any event, log or queue.
         signals.put(number)
 
@@ -134,21 +151,20 @@ def on_stop_signals(drain: Callable[[], None]) -> None:
         drain()
 
     threading.Thread(target=drain_then, name="stop", daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    catch(stop)
 
 
 def run_one(settings: Settings) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Nothing is held yet, and libraries that are being loaded do not let an exception through.
-        signal.signal(number, lambda n, f: os._exit(0))
+    # Nothing is held yet, and libraries that are being loaded do not let an exception through.
+    catch(lambda number, frame: os._exit(0))
     faults = Faults(os.environ.get("TEST_FAULTS", ""))
     metrics = WorkerMetrics()
     model, max_batch = load_model(settings)
     worker = build_worker(settings, faults.in_model(model), max_batch, faults, metrics)
     if settings.metrics_port:
         metrics.serve(settings.metrics_host, settings.metrics_port)
-    on_stop_signals(worker.drain)
+    supervisor = os.environ.get(SUPERVISOR, "")
+    on_stop_signals(worker.drain, supervisor=int(supervisor) if supervisor else None)
     logutil.log("serving", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
     try:
         worker.run()
@@ -166,7 +182,11 @@ def run_fleet(count: int, settings: Settings) -> int:
     fleet = Fleet(
         [sys.executable, __file__],
         count,
-        environment={**os.environ, "MODEL_THREADS": given_by_user().get("MODEL_THREADS", str(threads))},
+        environment={
+            **os.environ,
+            "MODEL_THREADS": given_by_user().get("MODEL_THREADS", str(threads)),
+            SUPERVISOR: str(os.getpid()),
+        },
         on_death=lambda pid: queue.bury(owner_name(pid), max_crashes=settings.max_crashes),
     )
     on_stop_signals(fleet.stop)

@@ -22,12 +22,13 @@ from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
 from imagequeue.web.decoding.pool import DecoderPool, decoders_for
+from imagequeue.web.draining import SharedFlag
 from imagequeue.web.guesses import RATE as GUESS_RATE
 from imagequeue.web.guesses import Guesses
 from imagequeue.web.hosts import ANY, Hosts, names_for
 from imagequeue.web.keys import ApiKeys
 from imagequeue.web.ratelimit import RateLimit
-from imagequeue.web.server import SharedFlag, WebServer
+from imagequeue.web.server import WebServer
 from imagequeue.web.shareddirectory import shared_directory
 from settings import Settings, help_text, load_or_exit
 

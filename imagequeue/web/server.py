@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import mmap
 import os
-import signal
 import socket
 import threading
 import time
@@ -16,15 +14,14 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from imagequeue.events import log
 from imagequeue.throttle import Throttle
 from imagequeue.web import descriptors
 from imagequeue.web.doorman import Doorman
+from imagequeue.web.draining import DrainingArbiter, DrainingWorker, SharedFlag
 from imagequeue.web.gunicornoptions import TOWARDS_CLIENTS
-from imagequeue.web.pace import PacedWorker
 from imagequeue.web.pacedsocket import SEND_SECONDS
 from imagequeue.web.probes import Probes
 from imagequeue.web.sharedcounts import SharedCounts
@@ -36,19 +33,6 @@ TRIM_SECONDS = 2.0
 # is all that it holds for a client that takes nothing.
 SEND_BUFFER = 128 * 1024
 NOT_SENT = 16 * 1024
-
-
-class SharedFlag:
-    """One bit that a process and its children, forked later, see alike."""
-
-    def __init__(self) -> None:
-        self._byte = mmap.mmap(-1, 1)
-
-    def set(self) -> None:
-        self._byte[0] = 1
-
-    def is_set(self) -> bool:
-        return self._byte[0] == 1
 
 
 class GunicornLogger(Logger):  # type: ignore[misc, unused-ignore]
@@ -75,29 +59,6 @@ class GunicornLogger(Logger):  # type: ignore[misc, unused-ignore]
         # Some messages come filled in; how they begin is their kind.
         if self._throttle.admits(str(msg)[:24]):
             self.error_log.log(level, msg, *args, **more)
-
-
-class DrainingArbiter(Arbiter):  # type: ignore[misc, unused-ignore]
-    """Gunicorn's master, which fails readiness for a while before it stops listening.
-
-    So a load balancer that looks at /readyz sends nothing more by the time that nothing more is taken. What was
-    accepted is answered. A second signal, or SIGQUIT, skips the wait.
-    """
-
-    draining: SharedFlag
-    drain_seconds: float
-
-    def handle_term(self) -> None:
-        if self.draining.is_set() or not self.drain_seconds:
-            super().handle_term()
-        self.draining.set()
-        log("draining", seconds=self.drain_seconds)
-        again = threading.Timer(self.drain_seconds, os.kill, (os.getpid(), signal.SIGTERM))
-        again.daemon = True
-        again.start()
-
-    # Gunicorn drops what is in flight on SIGINT; Ctrl-C is no reason to leave anybody without an answer.
-    handle_int = handle_term
 
 
 class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
@@ -127,7 +88,7 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
         self._options: dict[str, Any] = TOWARDS_CLIENTS | {
             "bind": address,
             "workers": processes,
-            "worker_class": PacedWorker,
+            "worker_class": DrainingWorker,
             # Those on top refuse: a client that is refused in the middle of its upload is listened to for a moment.
             "threads": threads + REFUSING_THREADS,
             # Connections that are kept alive wait in a selector and cost no thread.
@@ -189,8 +150,6 @@ class WebServer(BaseApplication):  # type: ignore[misc, unused-ignore]
 
 def _start_process(worker: Any) -> None:
     """After the fork: threads and connections do not survive one."""
-    # A terminal sends Ctrl-C to every process; only the master is to act on it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory_small()
     descriptors.raise_limit()
     worker.worker_connections = worker.max_keepalived = descriptors.most_connections(worker.worker_connections)

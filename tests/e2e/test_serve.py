@@ -7,18 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+import requests
 
 from scripts import serve as serve_module
 from scripts.serve import start_redis, use_named_redis, worker_line
 from settings import Settings
 from tests.support.load import null_label
+from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import ROOT, eventually, is_alive
+from tests.support.terminal import TerminalScript
 
 SAMPLE = ROOT / "samples" / "crossword.png"
 
@@ -51,21 +55,25 @@ class Serve:
         assert "Ready at" in self.output, self.output
 
     def descendants(self) -> set[int]:
-        found, new = set(), {self.process.pid}
-        while new:
-            found |= new
-            new = {
-                int(child)
-                for pid in new
-                for tasks in Path(f"/proc/{pid}/task").glob("*/children")
-                for child in tasks.read_text().split()
-            } - found
-        return found - {self.process.pid}
+        return descendants(self.process.pid)
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=30)
+
+
+def descendants(pid: int) -> set[int]:
+    found, new = set(), {pid}
+    while new:
+        found |= new
+        new = {
+            int(child)
+            for pid in new
+            for tasks in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in tasks.read_text().split()
+        } - found
+    return found - {pid}
 
 
 @pytest.fixture
@@ -139,8 +147,10 @@ def test_where_another_model_is_served_one_more_worker_gets_it_too(
 
         cancel = start
 
-    class Manager:
+    class Together:
         returncode = 0
+
+        def __init__(self, last: str) -> None: ...
 
         def add_process(self, name: str, command: str, env: dict[str, str], cwd: str) -> None:
             given.append(env)
@@ -148,7 +158,7 @@ def test_where_another_model_is_served_one_more_worker_gets_it_too(
         def loop(self) -> None: ...
 
     monkeypatch.setattr(serve_module, "chosen_model", lambda settings: {"MODEL": "efficientnet-lite0"})
-    monkeypatch.setattr(serve_module, "Manager", Manager)
+    monkeypatch.setattr(serve_module, "Together", Together)
     monkeypatch.setattr(serve_module.threading, "Timer", Timer)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     assert serve_module.serve(Settings.load({}, Path("/nonexistent")), redis_server.url, None) == 0
@@ -163,6 +173,52 @@ def test_ctrl_c_ends_all_of_it_and_nothing_is_left_running(serve: Serve) -> None
     assert len(children) >= 3, "a worker, a web server and its process at least"
     serve.process.send_signal(signal.SIGINT)
     assert serve.process.wait(timeout=30) == 0, serve.output
+    assert not [pid for pid in children if is_alive(pid)]
+
+
+def test_ctrl_c_answers_what_was_accepted_before_the_worker_ends_and_starts_nothing(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    running = Serve(
+        tmp_path / "serve.log", REDIS_URL=redis_server.url, TEST_FAULTS="slow=0.4", MAX_BATCH_SIZE=1, WEB_PROCESSES=2
+    )
+    try:
+        running.wait_until_ready()
+        url = f"http://127.0.0.1:{running.port}/predict"
+        statuses: list[int] = []
+        clients = [
+            threading.Thread(
+                target=lambda number=number: statuses.append(
+                    requests.post(url, files={"image": picture(number)}, timeout=60).status_code
+                )
+            )
+            for number in range(5)
+        ]
+        for client in clients:
+            client.start()
+        eventually(lambda: running.output.count(" enqueued ") == 5)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(timeout=30) == 0, running.output
+        for client in clients:
+            client.join(timeout=30)
+    finally:
+        running.end()
+    assert statuses == [200] * 5
+    assert running.output.count("Booting worker") == 2, running.output
+    assert running.output.index("web stopped (rc=0)") < running.output.index("worker stopped (rc=0)")
+
+
+def test_a_closed_terminal_ends_all_of_it(redis_server: RedisServer, tmp_path: Path) -> None:
+    settings = {"REDIS_URL": redis_server.url, "MODEL": "null", "WEB_PORT": free_port(), "DRAIN_SECONDS": 0.2}
+    terminal = TerminalScript("-m", "scripts.serve", **settings)
+    try:
+        eventually(lambda: "Ready at" in terminal.output, 60, terminal.output)
+        children = descendants(terminal.process.pid)
+        assert len(children) >= 3
+        terminal.close()
+        assert terminal.process.wait(timeout=30) == 0
+    finally:
+        terminal.end()
     assert not [pid for pid in children if is_alive(pid)]
 
 

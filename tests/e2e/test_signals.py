@@ -14,11 +14,12 @@ import requests
 from imagequeue.connections import connect
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
-from run_model_server import on_stop_signals
+from run_model_server import STOP_SIGNALS, on_stop_signals
 from tests.support.load import null_label
 from tests.support.pictures import picture
-from tests.support.redisserver import RedisServer
+from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import Script, System, eventually, is_alive
+from tests.support.terminal import TerminalScript
 
 MakeSystem = Callable[..., System]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -161,9 +162,9 @@ def test_readiness_fails_before_the_web_server_stops_listening(
 
 @pytest.fixture
 def signals_restored() -> Iterator[None]:
-    before = [signal.getsignal(number) for number in SIGNALS]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     yield
-    for number, callback in zip(SIGNALS, before, strict=True):
+    for number, callback in zip(STOP_SIGNALS, before, strict=True):
         signal.signal(number, callback)
 
 
@@ -179,3 +180,116 @@ def test_a_drain_may_take_a_lock_that_the_interrupted_line_holds() -> None:
     with lock:
         os.kill(os.getpid(), signal.SIGTERM)
     assert drained.wait(20)
+
+
+def send(system: System, count: int) -> Callable[[], list[int]]:
+    """So many requests at once, each on a connection of its own; a call that waits for the answers' statuses."""
+    statuses: list[int] = []
+    clients = [
+        threading.Thread(target=lambda number=number: statuses.append(system.predict(picture(number)).status_code))
+        for number in range(count)
+    ]
+    for client in clients:
+        client.start()
+
+    def join() -> list[int]:
+        for client in clients:
+            client.join(timeout=30)
+        return statuses
+
+    return join
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_every_process_of_a_web_server_costs_no_answer_and_starts_nothing(
+    redis_server: RedisServer, make_system: MakeSystem, number: signal.Signals
+) -> None:
+    system = make_system(redis_server, TEST_FAULTS="slow=0.3", MAX_BATCH_SIZE=1, WEB_PROCESSES=2, DRAIN_SECONDS=0.5)
+    system.worker()
+    web = system.web(has_own_group=True)
+    eventually(system.is_ready)
+    answered = send(system, 4)
+    eventually(lambda: len(web.lines("enqueued")) == 4)
+    web.signal_all(number)
+    eventually(lambda: not system.is_ready())
+    assert system.predict(picture(9)).status_code == 200, "what comes before a balancer has looked is served"
+    assert web.wait() == 0
+    assert answered() == [200] * 4
+    assert web.output.count("Booting worker") == 2, web.output
+    assert "Traceback" not in web.output
+
+
+def test_a_child_that_dies_in_a_drain_is_not_replaced(redis_server: RedisServer, make_system: MakeSystem) -> None:
+    web = make_system(redis_server, WEB_PROCESSES=2, DRAIN_SECONDS=2).web(has_own_group=True)
+    web.signal(signal.SIGTERM)
+    web.wait_for("draining")
+    os.kill(web.children()[0], signal.SIGKILL)
+    assert web.wait() == 0
+    assert web.output.count("Booting worker") == 2, web.output
+
+
+def test_a_web_server_whose_terminal_is_closed_drains(
+    redis_server: RedisServer, make_system: MakeSystem, tmp_path: Path
+) -> None:
+    system = make_system(redis_server, TEST_FAULTS="slow=0.5", MAX_BATCH_SIZE=1)
+    system.worker()
+    port = free_port()
+    settings = system.settings | {"WEB_PORT": port, "WEB_PROCESSES": 2, "DRAIN_SECONDS": 0.5, "LOG_DIR": tmp_path}
+    terminal = TerminalScript("run_web_server.py", **settings)
+    try:
+        system.urls.append(f"http://127.0.0.1:{port}")
+        eventually(system.is_ready, what=terminal.output)
+        answered = send(system, 3)
+        eventually(lambda: terminal.output.count("enqueued") == 3)
+        terminal.close()
+        assert terminal.process.wait(timeout=30) == 0
+        assert answered() == [200] * 3
+    finally:
+        terminal.end()
+    (log,) = tmp_path.glob("*web*.log")
+    assert log.read_text().count("Booting worker") == 2
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_worker_whose_terminal_is_closed_hands_back_what_it_has_not_begun(
+    redis_server: RedisServer, make_system: MakeSystem, queue: JobQueue
+) -> None:
+    settings = make_system(redis_server, MAX_BATCH_SIZE=1, TEST_FAULTS="slow=0.5", **SMALL).settings
+    terminal = TerminalScript("run_model_server.py", **settings)
+    try:
+        eventually(lambda: queue.live_workers() == 1, what=terminal.output)
+        jobs = enqueue(queue, 4)
+        eventually(lambda: "claimed" in terminal.output)
+        terminal.close()
+        assert terminal.process.wait(timeout=30) == 0
+    finally:
+        terminal.end()
+    assert len(results(queue, jobs)) + queue.depth() == 4
+    assert not queue.client.keys("*:processing:*")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_every_process_of_a_fleet_ends_no_batch_in_hand(
+    redis_server: RedisServer, make_system: MakeSystem, queue: JobQueue, number: signal.Signals
+) -> None:
+    fleet = make_system(redis_server, **SMALL).worker("--workers", "2", MAX_BATCH_SIZE=1, TEST_FAULTS="slow=0.7")
+    eventually(lambda: queue.live_workers() == 2)
+    jobs = enqueue(queue, 4)
+    eventually(lambda: len({line["worker"] for line in fleet.lines("joined")}) == 2)
+    eventually(lambda: len(fleet.lines("claimed")) >= 2)
+    # As systemd does: each process of the unit, and the supervisor then tells its workers once more.
+    for pid in (*fleet.children(), fleet.pid):
+        os.kill(pid, number)
+    assert fleet.wait() == 0
+    assert len(fleet.lines("child_started")) == 2
+    assert len(results(queue, jobs)) >= 2, "both have finished what they computed"
+    assert len(results(queue, jobs)) + queue.depth() == 4
+    assert not queue.client.keys("*:processing:*")
+
+
+@pytest.mark.usefixtures("signals_restored")
+def test_a_hang_up_that_nohup_has_switched_off_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    on_stop_signals(lambda: None)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL

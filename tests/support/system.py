@@ -41,7 +41,8 @@ def is_alive(pid: int) -> bool:
 class Script:
     """One running script of the project, its standard output and error kept in a file."""
 
-    def __init__(self, name: str, *arguments: str, log: Path, **settings: object) -> None:
+    def __init__(self, name: str, *arguments: str, log: Path, has_own_group: bool = False, **settings: object) -> None:
+        """has_own_group: so that `signal_all` reaches it and its children, and nobody else."""
         self.name = name
         self.log = log
         environment = {k: v for k, v in os.environ.items() if k.upper() not in _SETTINGS}
@@ -56,6 +57,7 @@ class Script:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=has_own_group,
             )
 
     @property
@@ -87,6 +89,10 @@ class Script:
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def signal_all(self, number: int) -> None:
+        """To the group, as a terminal and honcho do."""
+        os.killpg(self.pid, number)
 
     def wait(self, seconds: float = 30) -> int:
         return self.process.wait(timeout=seconds)
@@ -153,10 +159,11 @@ class System:
             script.wait_for("joined")
         return script
 
-    def web(self, *, wait: bool = True, **settings: object) -> Script:
+    def web(self, *, wait: bool = True, has_own_group: bool = False, **settings: object) -> Script:
         port = free_port()
         log = self.directory / f"web-{len(self.webs)}.log"
-        script = Script("run_web_server.py", log=log, **({"WEB_PORT": port} | self.settings | settings))
+        given = {"WEB_PORT": port} | self.settings | settings
+        script = Script("run_web_server.py", log=log, has_own_group=has_own_group, **given)
         self.webs.append(script)
         self.urls.append(f"http://127.0.0.1:{port}")
         if wait:
