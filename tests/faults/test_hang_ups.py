@@ -24,8 +24,8 @@ def send_and_wait(system: System, image: bytes) -> socket.socket:
     return client
 
 
-def test_the_images_of_clients_that_hang_up_are_not_computed_and_the_others_are_answered(each_case: MakeCase) -> None:
-    case = each_case(LEASE_SECONDS=30).start()
+def test_the_images_of_clients_that_hang_up_are_not_computed_and_the_others_are_answered(make_case: MakeCase) -> None:
+    case = make_case(LEASE_SECONDS=30).start()
     (worker,) = case.system.workers
     web = case.system.webs[0]
     # The worker has nothing in hand; one document at most that the bell brings it.

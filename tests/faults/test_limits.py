@@ -18,8 +18,8 @@ from tests.support.system import eventually
 OWN_KNOCKS = 100
 
 
-def test_at_maxmemory_new_jobs_are_refused_the_old_ones_drain_and_service_recovers(each_case: MakeCase) -> None:
-    case = each_case(TEST_FAULTS="slow=0.05").start()
+def test_at_maxmemory_new_jobs_are_refused_the_old_ones_drain_and_service_recovers(make_case: MakeCase) -> None:
+    case = make_case(TEST_FAULTS="slow=0.05").start()
     worker, web = case.system.workers[0], case.system.webs[0]
     accepted = case.history.start([picture(number) for number in range(24)], connections=24)
     eventually(lambda: len(web.lines("enqueued")) == 24)

@@ -22,8 +22,8 @@ MATCHES = {
 
 
 @pytest.mark.parametrize("what", ["the doorbell", "enqueue", "claim", "complete", "heartbeat", "reap"])
-def test_when_answers_are_lost_the_repeat_changes_nothing(each_case: MakeCase, what: str) -> None:
-    case = each_case(through_proxy=True).start()
+def test_when_answers_are_lost_the_repeat_changes_nothing(make_case: MakeCase, what: str) -> None:
+    case = make_case(through_proxy=True).start()
     # Each script is known to Redis by then, so that what is lost is its answer and not a NOSCRIPT.
     case.history.send([picture(1000)])
     # Every other one, so that the repeat's answer comes through.
@@ -92,8 +92,8 @@ def test_slow_answers_are_only_slow(make_case: MakeCase) -> None:
     case.history.check()
 
 
-def test_jobs_whose_claim_was_unheard_while_the_model_was_busy_need_no_bell(each_case: MakeCase) -> None:
-    case = each_case(through_proxy=True, TEST_FAULTS="slow=0.4").start()
+def test_jobs_whose_claim_was_unheard_while_the_model_was_busy_need_no_bell(make_case: MakeCase) -> None:
+    case = make_case(through_proxy=True, TEST_FAULTS="slow=0.4").start()
     worker = case.system.workers[0]
     busy = case.history.start([picture(1)])
     eventually(lambda: len(worker.lines("claimed")) == 1)

@@ -51,9 +51,9 @@ def flood(case: Case, first: int, clients: int) -> tuple[int, list[Unavailable]]
 
 
 def test_of_ten_times_as_many_clients_as_may_wait_each_is_answered_or_refused_and_livez_never_fails(
-    each_case: MakeCase,
+    make_case: MakeCase,
 ) -> None:
-    case = each_case(MAX_QUEUE_LENGTH=QUEUE, TEST_FAULTS="slow=0.02").start()
+    case = make_case(MAX_QUEUE_LENGTH=QUEUE, TEST_FAULTS="slow=0.02").start()
     with Probing(case.system.url) as probing:
         answers, refusals = flood(case, 0, 10 * QUEUE)
     assert answers >= QUEUE
@@ -90,8 +90,8 @@ def test_at_twice_the_capacity_as_much_is_served_as_at_the_capacity(make_case: M
     case.history.check(refusals=["queue_full", "server_busy"])
 
 
-def test_a_job_past_its_deadline_is_never_computed(each_case: MakeCase) -> None:
-    case = each_case(LEASE_SECONDS=30, REQUEST_TIMEOUT=1.5).start()
+def test_a_job_past_its_deadline_is_never_computed(make_case: MakeCase) -> None:
+    case = make_case(LEASE_SECONDS=30, REQUEST_TIMEOUT=1.5).start()
     worker = case.system.workers[0]
     worker.signal(signal.SIGSTOP)
     outcomes = case.history.send([picture(number) for number in range(6)], connections=6)

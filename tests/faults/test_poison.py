@@ -37,8 +37,8 @@ def dead(case: Case) -> list[Dead]:
         return [Dead.decode(entry) for entry in client.lrange("{image_queue}:dead", 0, -1)]
 
 
-def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case: MakeCase) -> None:
-    case = each_case(TEST_FAULTS=f"raise={poison_class()} slow=0.005").start()
+def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(make_case: MakeCase) -> None:
+    case = make_case(TEST_FAULTS=f"raise={poison_class()} slow=0.005").start()
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)
     assert poison.code == "job_failed"
@@ -51,9 +51,9 @@ def test_an_image_that_raises_fails_alone_and_is_kept_with_its_reason(each_case:
 
 @pytest.mark.parametrize("model", ["", "lanes "])
 def test_an_image_that_kills_its_worker_is_convicted_after_its_limit_and_the_fleet_serves_on(
-    each_case: MakeCase, model: str
+    make_case: MakeCase, model: str
 ) -> None:
-    case = each_case(TEST_FAULTS=f"{model}kill={poison_class()} slow=0.005", MAX_CRASHES=2)
+    case = make_case(TEST_FAULTS=f"{model}kill={poison_class()} slow=0.005", MAX_CRASHES=2)
     fleet = case.start_fleet(2)
     poison, innocents = outcomes_of(case)
     assert isinstance(poison, ImageQueueError)

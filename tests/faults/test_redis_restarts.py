@@ -45,8 +45,8 @@ def codes(outcomes: list[Answer | ImageQueueError | None]) -> set[str]:
     return {outcome.code for outcome in outcomes if isinstance(outcome, ImageQueueError)}
 
 
-def test_redis_killed_and_restarted_with_its_data_loses_no_accepted_job(each_case: MakeCase) -> None:
-    case = each_case(redis={"appendonly": "yes", "appendfsync": "always"}, TEST_FAULTS="slow=0.05")
+def test_redis_killed_and_restarted_with_its_data_loses_no_accepted_job(make_case: MakeCase) -> None:
+    case = make_case(redis={"appendonly": "yes", "appendfsync": "always"}, TEST_FAULTS="slow=0.05")
     case.start(webs=2, workers=2)
     sending = case.history.start(IMAGES, connections=30)
     eventually(lambda: sending.answered >= 4)
@@ -106,8 +106,8 @@ def is_loading(server: RedisServer) -> bool:
     raise AssertionError("it has loaded before anybody asked")
 
 
-def test_scripts_that_redis_forgets_again_and_again_are_no_event(each_case: MakeCase) -> None:
-    case = each_case().start(webs=1, workers=2)
+def test_scripts_that_redis_forgets_again_and_again_are_no_event(make_case: MakeCase) -> None:
+    case = make_case().start(webs=1, workers=2)
     stopping = threading.Event()
 
     def flush_for_ever() -> None:
@@ -127,8 +127,8 @@ def test_scripts_that_redis_forgets_again_and_again_are_no_event(each_case: Make
     case.history.check(refusals=["redis_down", "no_workers"])
 
 
-def test_after_a_failover_everybody_follows_the_address_to_the_new_master(each_case: MakeCase) -> None:
-    case = each_case(redis={"repl-diskless-sync-delay": "0"}, through_proxy=True, TEST_FAULTS="slow=0.02")
+def test_after_a_failover_everybody_follows_the_address_to_the_new_master(make_case: MakeCase) -> None:
+    case = make_case(redis={"repl-diskless-sync-delay": "0"}, through_proxy=True, TEST_FAULTS="slow=0.02")
     case.start(webs=2, workers=2)
     replica = RedisServer(case.server.binary).start()
     try:

@@ -37,8 +37,8 @@ def test_a_worker_told_to_end_at_any_point_hands_back_what_it_has_not_computed(m
     case.history.check()
 
 
-def test_workers_replaced_one_by_one_under_load_cost_no_answer(each_case: MakeCase) -> None:
-    case = each_case(TEST_FAULTS="slow=0.03").start(workers=2)
+def test_workers_replaced_one_by_one_under_load_cost_no_answer(make_case: MakeCase) -> None:
+    case = make_case(TEST_FAULTS="slow=0.03").start(workers=2)
     sending = case.history.start([picture(number) for number in range(100)], connections=16)
     for old in list(case.system.workers):
         eventually(lambda old=old: old.lines("claimed"))

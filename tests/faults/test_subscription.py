@@ -18,9 +18,9 @@ def ways(case_outputs: list[dict[str, str]]) -> set[str]:
 
 
 def test_a_subscription_killed_again_and_again_while_results_are_published_costs_no_answer(
-    each_case: MakeCase,
+    make_case: MakeCase,
 ) -> None:
-    case = each_case(TEST_FAULTS="slow=0.02").start(webs=2, workers=2)
+    case = make_case(TEST_FAULTS="slow=0.02").start(webs=2, workers=2)
     sending = case.history.start(IMAGES, connections=16)
     killed = 0
     with case.server.client() as client:
@@ -38,10 +38,10 @@ def test_a_subscription_killed_again_and_again_while_results_are_published_costs
 
 
 def test_a_subscription_whose_output_buffer_is_overrun_by_the_very_message_is_answered_by_the_poll(
-    each_case: MakeCase,
+    make_case: MakeCase,
 ) -> None:
     # A thousand predictions are more than the buffer that each connection has anyhow.
-    case = each_case().start()
+    case = make_case().start()
     with case.server.client() as client:
         client.config_set("client-output-buffer-limit", "pubsub 1024 0 0")
         outcomes = case.history.send(IMAGES[:10], connections=2, top=1000)
