@@ -77,12 +77,12 @@ $(BIN)/python:
 	@PYTHON="$(PYTHON)" sh scripts/make_venv.sh $(VENV)
 
 # The stamps are made last, so that an installation that was broken off is taken up again.
-$(VENV)/.serve: requirements-serve.txt requirements.txt | $(BIN)/python
+$(VENV)/.serve: requirements-serve.txt requirements-openvino.txt requirements.txt | $(BIN)/python
 	@echo "Installing what the servers need (TensorFlow is large: half a gigabyte, once) ..."
 	@$(BIN)/python -m scripts.install requirements-serve.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-serve.txt requirements.txt | $(BIN)/python
+$(VENV)/.dev: requirements-dev.txt requirements-serve.txt requirements-openvino.txt requirements.txt | $(BIN)/python
 	@echo "Installing what the tests need (TensorFlow is large: half a gigabyte, once) ..."
 	@$(BIN)/python -m scripts.install requirements-dev.txt
 	@touch $@ $(VENV)/.serve

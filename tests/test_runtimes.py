@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,6 +69,24 @@ def test_a_compiled_model_gives_what_keras_gives_for_every_batch_size(name: str,
         found = predict(pixels)
         assert (found.shape, found.dtype) == ((count, 10), np.float32)
         assert np.abs(found - expected(keras_model, pixels)).max() < 1e-5
+
+
+def test_openvino_converts_where_its_own_look_at_tensorflow_fails(
+    keras_model,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    utils = pytest.importorskip("openvino.frontend.tensorflow.utils")
+    engine = importlib.import_module("imagequeue.runtimes.openvino")
+
+    def fails(framework: str) -> None:
+        # As on Python 3.13.
+        raise NameError("name 'tensorflow' is not defined")
+
+    monkeypatch.setattr(utils, "get_environment_setup", fails)
+    monkeypatch.setattr(engine, "sys", SimpleNamespace(version_info=(3, 13), modules=sys.modules))
+    predict = compile_model(engine, keras_model, plan())
+    pixels = batch(2)
+    assert np.abs(predict(pixels) - expected(keras_model, pixels)).max() < 1e-5
 
 
 @pytest.mark.parametrize("threads", [1, 2])

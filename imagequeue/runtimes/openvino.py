@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def convert(model: Any, preprocess: Preprocess, plan: Plan) -> Any:
     """Raises ConfigurationError for int8 that this folder of images does not give."""
     preprocess = folding.reversal_as_gather(preprocess, plan.size)
     traced = reference.trace(model, preprocess, plan.size)
+    _tell_tensorflows_version()
     # By default the graph's constants are TensorFlow's own buffers, which nothing keeps: the next full garbage
     # collection frees them, and every answer after it is wrong.
     graph = folding.pad_in_pools(_library().convert_model(traced, share_weights=False))
@@ -124,6 +126,16 @@ def _library() -> Any:
     import openvino
 
     return openvino
+
+
+def _tell_tensorflows_version() -> None:
+    """OpenVINO asks for it in a way that fails since Python 3.13: a name that `exec` has bound in a function is not
+    there for the next one, which deletes it.
+    """
+    if sys.version_info >= (3, 13):
+        from openvino.frontend.tensorflow import utils
+
+        utils.get_environment_setup = lambda framework: {"tensorflow": metadata.version("tensorflow")}
 
 
 def _quantized(graph: Any, plan: Plan) -> Any:
