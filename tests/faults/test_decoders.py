@@ -85,6 +85,7 @@ def test_a_frozen_decoder_costs_its_request_and_nobody_elses(
     system = make_system(redis_server, REQUEST_TIMEOUT=3).start()
     (web,) = system.webs
     (child,) = web.children()
+    eventually(lambda: children(child), what="its spawner has started")
     (spawner,) = children(child)
     eventually(lambda: len(children(spawner)) >= 2, what="all decoders have started")
     frozen = children(spawner)[-1]
