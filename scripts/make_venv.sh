@@ -76,7 +76,7 @@ fi
 echo "Python $version ($python)"
 had=
 [ -e "$venv" ] && had=yes
-if { [ -n "$has_uv" ] && uv venv --quiet --seed --python "$python" "$venv"; } || "$python" -m venv "$venv"; then
+if { [ -n "$has_uv" ] && uv venv --quiet --seed --allow-existing --python "$python" "$venv" 2>/dev/null; } || "$python" -m venv "$venv"; then
   # What was installed in one that has lost its Python is gone.
   rm -f "$venv/.serve" "$venv/.dev"
   exit 0

@@ -151,7 +151,7 @@ def test_uv_makes_it_where_it_is_there_and_python_where_uv_fails(machine: Machin
     makes = 'for venv; do :; done; mkdir -p "$venv/bin"; echo uv "$@" > "$venv/made_by"'
     uv = machine.program(machine.bin / "uv", makes)
     assert machine.make().returncode == 0
-    assert machine.made_by() == f"uv venv --quiet --seed --python {python} {machine.venv}"
+    assert machine.made_by() == f"uv venv --quiet --seed --allow-existing --python {python} {machine.venv}"
     machine.program(uv, "exit 2")
     assert machine.make().returncode == 0
     assert machine.made_by() == str(python)
