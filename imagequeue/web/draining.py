@@ -47,7 +47,8 @@ class DrainingWorker(PacedWorker):
             signal.signal(number, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.asked_to_end.is_set():
+        # Nobody is left to ask it where its master was killed.
+        if self.asked_to_end.is_set() or os.getppid() != self.ppid:
             super().handle_exit(sig, frame)
 
 
