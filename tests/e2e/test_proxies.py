@@ -34,7 +34,8 @@ def nginx_file(directory: Path, port: int, upstream: int) -> str:
     (rest,) = re.findall(r"proxy_pass http://127\.0\.0\.1:5000;\n(.*?)    }\n", NGINX, re.DOTALL)
     below = NGINX_BELOW.replace("# The rest as above.", rest)
     text = NGINX[: NGINX.index("    location ~")] + below + "}\n"
-    text = re.sub(r" *ssl_certificate.*\n", "", text).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
+    text = re.sub(r" *ssl_certificate.*\n", "", text)
+    text = re.sub(r"listen 443 ssl( http2)?", f"listen 127.0.0.1:{port}", text)
     places = "".join(
         f"{kind}_temp_path {directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
