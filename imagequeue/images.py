@@ -115,7 +115,8 @@ def preload() -> None:
     for format in FORMATS:
         for mode in ("P", "RGB"):
             buffer = io.BytesIO()
-            Image.new(mode, (2, 2)).convert(mode if format != "JPEG" else "RGB").save(buffer, format)
+            # Converted, for its palette: with an empty one Pillow before 13 writes a BMP that it cannot read.
+            Image.new("RGB", (2, 2)).convert(mode if format != "JPEG" else "RGB").save(buffer, format)
             decode(buffer.getvalue(), size=(1, 1), max_bytes=2**20, max_pixels=4)
 
 
