@@ -91,7 +91,8 @@ def decode(
         raise TooLarge(f"The image has {len(upload)} bytes; at most {max_bytes} are taken.")
     if not upload:
         raise BadImage("The image is empty.")
-    essence = _essence(upload)
+    with _refusing():
+        essence = _essence(upload)
     if essence.size is not None:
         _check_size(essence.size, max_pixels)
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from imagequeue import dead, jobstate
-from imagequeue.errors import JobFailed, JobLost, NotFound
+from imagequeue.errors import JobFailed, JobLost, NotFound, RedisDown
 from imagequeue.job import Job, Prediction, Result, new_id
 from imagequeue.jobqueue import JobQueue
 from imagequeue.model import null_class
@@ -20,7 +20,7 @@ from imagequeue.tracestore import find, key_of
 from imagequeue.waiter import Waiter
 from tests.conftest import KINDS, redis_binary
 from tests.support.inprocess import Service
-from tests.support.jobs import claim, end_lease, enqueue, join, reap
+from tests.support.jobs import claim, end_lease, enqueue, ids_in, join, reap
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
 from tests.support.runningworker import Running, job, results, send
@@ -463,3 +463,16 @@ def test_where_the_waiting_list_is_none_it_is_left_alone_and_everybody_is_told(s
         assert service.client.get(page).status_code == 200
     client.delete(queue.name)
     eventually(lambda: service.client.post("/predict", data=picture(1), content_type="image/png").status_code == 200)
+
+
+def test_no_job_is_lost_where_the_waiting_list_itself_is_something_else(client: redis.Redis) -> None:
+    queue = JobQueue(client)
+    join(queue, "w1")
+    (waiting,) = enqueue(queue)
+    client.lmove(queue.name, queue.key("processing:w1"), "LEFT", "RIGHT")
+    client.set(queue.name, "somebody's")
+    with pytest.raises(RedisDown):
+        reap(queue, victim="w1")
+    client.delete(queue.name)
+    reap(queue, victim="w1")
+    assert ids_in(queue) == [waiting.id]

@@ -18,11 +18,14 @@ MAX_TEXT = 256 * 1024
 
 _HEAD = struct.Struct(">I4s")
 _FRAME_BYTES = 12
+# Where IHDR, always the first chunk, has them.
+_DEPTH, _COLOUR = 24, 25
 _METADATA = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 # The chunk for EXIF, EXIF as ImageMagick writes it, and XMP; where they differ, the first counts.
 _NAMES = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-# How long the transparency may be, by colour type.
+# How long the transparency may be, by colour type; and where Pillow compares its colour with pixels of another scale.
 _TRANSPARENCY = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
+_OF_ANOTHER_SCALE = {(0, 2), (0, 4), (0, 16), (2, 16)}
 
 
 def essence(file: bytes) -> Essence:
@@ -36,7 +39,7 @@ def essence(file: bytes) -> Essence:
         # Types of lower case are of metadata.
         is_needed = not kind[0] & 0x20
         if kind == b"tRNS":
-            is_needed = _is_intact(view[at:end]) and len(content) in _TRANSPARENCY.get(file[25], ())
+            is_needed = _is_intact(view[at:end]) and _is_right_transparency(file, len(content))
         elif kind in _METADATA and (name := _name(kind, content)) in _NAMES and name not in metadata:
             metadata[name] = _orientation(kind, content, name) if _is_intact(view[at:end]) else orientation.UPRIGHT
         if is_needed and kept[-1].stop == at:
@@ -46,6 +49,14 @@ def essence(file: bytes) -> Essence:
     turned = next((metadata[name] for name in _NAMES if metadata.get(name, 1) != 1), orientation.UPRIGHT)
     bare = file if len(kept) == 1 else b"".join(view[part] for part in kept)
     return Essence(bare, turned)
+
+
+def _is_right_transparency(file: bytes, length: int) -> bool:
+    """Whether a transparency of so many bytes is one of this file's kind, and shows as it should."""
+    if len(file) < _COLOUR + 1:
+        return False
+    depth, colour = file[_DEPTH], file[_COLOUR]
+    return length in _TRANSPARENCY.get(colour, ()) and (colour, depth) not in _OF_ANOTHER_SCALE
 
 
 def _chunks(file: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -27,8 +27,10 @@ end
 local KINDS = {stats = 'hash', workers = 'zset', gone = 'zset', suspect = 'list', dead = 'list'}
 
 -- An error before anything is changed where one of them holds something else: a script that stopped half-way at it
--- would lose what it has in hand. jobqueue.py has mend.lua set that key aside then.
+-- would lose what it has in hand. jobqueue.py has mend.lua set that key aside then, unless it is the waiting list.
 local function check_kinds()
+  local waiting = redis.call('TYPE', Q).ok
+  if waiting ~= 'none' and waiting ~= 'list' then error('WRONGTYPE ' .. Q .. ' is a ' .. waiting) end
   for suffix, kind in pairs(KINDS) do
     local found = redis.call('TYPE', P .. suffix).ok
     if found ~= 'none' and found ~= kind then error('WRONGTYPE ' .. P .. suffix .. ' is a ' .. found) end

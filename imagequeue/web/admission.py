@@ -97,9 +97,10 @@ class Admission:
             self._bytes += body_bytes
         return Visit(self, body_bytes)
 
-    def _hold(self, body_bytes: int) -> None:
+    def _hold(self, own: int, body_bytes: int) -> None:
+        """own: of the bytes that are counted, those of the request that is to hold so many more."""
         with self._lock:
-            if self._bytes and self._bytes + body_bytes > self._max_bytes:
+            if self._bytes > own and self._bytes + body_bytes > self._max_bytes:
                 raise ServerBusy("This server is reading as many uploads as its memory allows.")
             self._bytes += body_bytes
 
@@ -128,7 +129,7 @@ class Visit:
     def hold(self, body_bytes: int) -> None:
         """The request is about to hold so many bytes, which may be more than it declared. Raises ServerBusy."""
         if body_bytes > self._bytes:
-            self._door._hold(body_bytes - self._bytes)
+            self._door._hold(self._bytes, body_bytes - self._bytes)
             self._bytes = body_bytes
 
     def decoded(self) -> None:

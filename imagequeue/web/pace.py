@@ -15,13 +15,13 @@ What is left to the proxy in front: see docs/security.md.
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from imagequeue.errors import Unavailable
@@ -115,10 +115,9 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
                 plain, address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-                # The whole machine has none left: this process keeps some back, see descriptors.
+            except OSError:
+                # The whole machine has no descriptor left (this process keeps some back, see descriptors), or no memory
+                # for a connection; the listener itself is well.
                 time.sleep(0.01)
                 return
             self.nr_conns += 1
@@ -265,7 +264,12 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
     def _keepalive_after(self, conn: TConn, keepalive: Any) -> bool:
         """In a thread: what is left of a body that the answer did not need is for the event loop to take."""
         conn.sock.hurry()
-        conn.sock.unread = unread_of(conn.parser)
+        try:
+            conn.sock.unread = unread_of(conn.parser)
+        except ParseException:
+            # Broken chunks behind an answer that needed none of them: a second answer would pass for the next one's.
+            conn.sock.unread = None
+            return False
         return bool(keepalive)
 
     def handle(self, conn: TConn) -> Any:

@@ -30,7 +30,7 @@ def answered(url: str) -> int:
     return int(scrape(f"{url}/metrics").value("http_requests_total", route="/predict", code="200"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
 def test_counters_equal_the_requests_sent_over_four_processes_and_a_restart_of_one(
     number: int, redis_server: RedisServer, make_system: MakeSystem, tmp_path: Path
 ) -> None:

@@ -275,3 +275,14 @@ def test_probes_are_answered_while_every_thread_waits_for_a_body(system: System)
         for path in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready"):
             assert requests.get(system.url + path, timeout=9).status_code == 200
             assert requests.head(system.url + path, timeout=9).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"1\r\naXX", b"0\r\nbroken trailer\r\n\r\n"])
+def test_broken_chunks_behind_an_answer_that_needs_none_bring_no_second_answer(system: System, body: bytes) -> None:
+    with connect(system) as client:
+        client.sendall(head("GET /openapi.json", "X-API-Key: k", "Transfer-Encoding: chunked") + body)
+        received = b""
+        while piece := client.recv(65536):
+            received += piece
+    assert received.count(b"HTTP/1.1 ") == 1, received[-500:]
+    assert received.startswith(b"HTTP/1.1 200 ")

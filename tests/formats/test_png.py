@@ -9,9 +9,11 @@ from PIL import Image
 
 from imagequeue.errors import BadImage
 from imagequeue.formats import png
+from imagequeue.images import decode
 from tests.support.hostile import colours
 from tests.support.pictures import encode
-from tests.support.segments import png_chunk
+from tests.support.segments import png as png_file
+from tests.support.segments import png_chunk, png_header
 
 PLAIN = encode(colours())
 # Behind the header.
@@ -115,3 +117,20 @@ def test_as_many_chunks_are_read_as_the_bound_says() -> None:
     assert png.essence(with_chunks(*[chunk] * (png.MAX_CHUNKS - 3))).file == PLAIN
     with pytest.raises(BadImage, match="more than 50000 chunks"):
         png.essence(with_chunks(*[chunk] * png.MAX_CHUNKS))
+
+
+def test_a_file_that_ends_before_its_header_is_refused() -> None:
+    short = png.SIGNATURE + png_chunk(b"tRNS", b"")
+    for end in range(len(png.SIGNATURE), len(short) + 1):
+        with pytest.raises(BadImage):
+            decode(short[:end], size=(8, 8), max_bytes=1000, max_pixels=1000)
+
+
+@pytest.mark.parametrize(("depth", "colour", "key"), [(16, 2, bytes(6)), (16, 0, bytes(2)), (2, 0, bytes(2))])
+def test_no_colour_disappears_for_a_transparent_one_of_another_scale(depth: int, colour: int, key: bytes) -> None:
+    row = bytes(1 + 8 * depth * (3 if colour == 2 else 1) // 8)
+    header, rows = png_header(8, 8, depth=depth, colour=colour), png_chunk(b"IDAT", zlib.compress(row * 8))
+    keyed = png_file(header, png_chunk(b"tRNS", key), rows)
+    plain = png_file(header, rows)
+    options = {"size": (8, 8), "max_bytes": 10_000, "max_pixels": 1000}
+    assert decode(keyed, **options) == decode(plain, **options)  # type: ignore[arg-type]

@@ -26,6 +26,21 @@ def test_as_many_requests_as_allowed_are_inside_and_one_more_when_one_has_left(d
             pass
 
 
+def test_what_a_request_unpacks_to_counts_and_alone_it_may_be_more_than_all_of_the_room(door: Admission) -> None:
+    with door.enter(10) as alone:
+        alone.hold(150)
+        with pytest.raises(ServerBusy):
+            door.enter(1)
+    with door.enter(10) as first, door.enter(10) as second:
+        first.hold(60)
+        with pytest.raises(ServerBusy):
+            second.hold(60)
+        second.hold(40)
+        second.hold(5)
+    with door.enter(100):
+        pass
+
+
 def test_a_request_that_ends_in_an_error_leaves_too(door: Admission) -> None:
     for _ in range(5):
         with pytest.raises(ZeroDivisionError), door.enter(90):

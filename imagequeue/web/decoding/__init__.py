@@ -5,6 +5,7 @@ a few decoder processes, which it ends and replaces when a deadline passes, a cl
 
     reader      the bodies of one request, read in its time and on its account
     pool        which request has a decoder, which waits, and when a decoder is ended
+    place       one request in line for a decoder
     turn        for whom a decoder works, and until when
     largetasks  the turns of images and documents that take much memory
     decoder     one decoder process, as the web process sees it

@@ -6,24 +6,36 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from imagequeue.errors import ClientGone
 from imagequeue.web.decoding import spawner, wire
 from imagequeue.web.decoding.turn import HUNG_UP, Turn, past_deadline
 
+# For a message that has begun to come, or to be taken: seconds and microseconds, as the kernel has them. No decoder
+# that is well takes so long.
+_TIME = struct.pack("ll", 5, 0)
 # How long starting one may take, on a machine that does much else.
-SPAWN_SECONDS = 20.0
+SPAWN_SECONDS = 10.0
 
 
 class DecoderDied(Exception):
     """It ended before it replied: the file crashed it, or somebody killed it."""
+
+
+class HadEnded(Exception):
+    """It was gone before it was asked: something took it away, and no file did."""
+
+
+class NoProcess(OSError):
+    """The system gives none for another decoder; those that are there are well."""
 
 
 class Decoder:
@@ -34,6 +46,9 @@ class Decoder:
         self._connection = connection
         self._kill = kill
         self.pid = pid
+        # The kernel's own: Python would ask for each call whether it would wait.
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, _TIME)
 
     def ask(
         self,
@@ -45,17 +60,18 @@ class Decoder:
     ) -> tuple[dict[str, Any], list[bytes]]:
         """The reply. accept: see wire.receive.
 
-        Raises DecoderDied; DeadlineExceeded, and ClientGone once the client has hung up:
-        then the decoder is still at it, and can only be ended.
+        Raises HadEnded, DecoderDied; DeadlineExceeded, and ClientGone once the client has hung up: then the decoder is
+        still at it, and can only be ended.
         """
         try:
-            self._connection.settimeout(max(0.01, turn.until - time.monotonic()))
             wire.send(self._connection, {**head, "seconds": max(0.0, turn.until - time.monotonic())}, parts)
-            self._wait(turn)
-            self._connection.settimeout(max(0.01, turn.until - time.monotonic()))
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise HadEnded(repr(error)) from error
+        except OSError as error:
+            raise DecoderDied(repr(error)) from error
+        self._wait(turn)
+        try:
             return wire.receive(self._connection, accept=accept)
-        except TimeoutError:
-            raise past_deadline() from None
         except (OSError, wire.Broken) as error:
             raise DecoderDied(repr(error)) from error
 
@@ -88,13 +104,18 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def spawn(self) -> Decoder:
-        """Raises OSError."""
+    def spawn(self, until: float) -> Decoder:
+        """until: the instant (of time.monotonic) up to which the caller waits for its turn.
+
+        Raises OSError, DeadlineExceeded.
+        """
         ours, theirs = socket.socketpair()
         try:
-            with self._lock, theirs:
+            with theirs, self._held(until):
                 try:
                     pid = self._order(theirs)
+                except NoProcess:
+                    raise
                 except OSError:
                     # It has died since; a second failure is the caller's.
                     self._stop()
@@ -110,15 +131,26 @@ class Spawner:
             self._is_stopped = True
             self._stop()
 
+    @contextmanager
+    def _held(self, until: float) -> Iterator[None]:
+        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise past_deadline()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def _order(self, theirs: socket.socket) -> int:
         control = self._running()
+        # Not the caller's time: an answer that came later would be taken for the next order's.
+        control.settimeout(SPAWN_SECONDS)
         socket.send_fds(control, [spawner.ORDER.pack(b"s", 0)], [theirs.fileno()])
         answer = control.recv(spawner.ANSWER.size, socket.MSG_WAITALL)
         if len(answer) < spawner.ANSWER.size:
             raise OSError("the process that starts decoders has ended")
         (pid,) = spawner.ANSWER.unpack(answer)
         if not pid:
-            raise OSError("the system starts no process")
+            raise NoProcess("the system starts no process")
         return int(pid)
 
     def _kill(self, pid: int) -> None:
@@ -140,7 +172,6 @@ class Spawner:
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
-        ours.settimeout(SPAWN_SECONDS)
         self._control = ours
         return ours
 

@@ -23,10 +23,14 @@ def unpacked(body: bytes, packing: str, limit: int) -> bytes:
         return body
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS if packing == "deflate" and not _is_wrapped(body) else _ANY_WRAPPER)
     content = bytearray()
+    # All may be taken in while the end of what it stands for has still to come out.
+    is_more = True
     try:
-        while body and not unpacker.eof:
-            content += unpacker.decompress(body, _PIECE)
+        while is_more and not unpacker.eof:
+            piece = unpacker.decompress(body, _PIECE)
+            content += piece
             body = unpacker.unconsumed_tail
+            is_more = bool(body) or len(piece) == _PIECE
             if len(content) > limit:
                 raise TooLarge(f"The body is larger than {limit} bytes when it is unpacked.")
     except zlib.error as error:

@@ -8,6 +8,7 @@ themselves and leave one decoder to small ones, which never wait longer than a s
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,13 +25,16 @@ from imagequeue.errors import (
 )
 from imagequeue.events import fail, log, warn
 from imagequeue.web.decoding import wire
-from imagequeue.web.decoding.decoder import Decoder, DecoderDied, Spawner
+from imagequeue.web.decoding.decoder import SPAWN_SECONDS, Decoder, DecoderDied, HadEnded, Spawner
 from imagequeue.web.decoding.largetasks import LargeTasks
+from imagequeue.web.decoding.place import Place
 from imagequeue.web.decoding.tasks import BYTES_PER_JSON_BYTE, BYTES_PER_PIXEL
-from imagequeue.web.decoding.turn import LOOK_SECONDS, Turn
+from imagequeue.web.decoding.turn import LOOK_SECONDS, Turn, past_deadline
 
 # A file that ends this many decoders is refused: one end may be an operator's or the kernel's doing.
 MOST_DEATHS = 2
+# Seconds between two attempts to start decoders where the last one failed.
+RETRY_SECONDS = 1.0
 # What image files made of tensors have on top of their numbers.
 _SLACK_BYTES = 64 * 1024
 
@@ -70,11 +74,12 @@ class DecoderPool:
         self._spawner = Spawner(memory=self._large_bytes)
         # The one used last is taken first: its caches are warm. None: to be started by whoever takes it.
         self._idle: list[Decoder | None] = [None] * decoders
-        self._waiting: deque[_Place] = deque()
+        self._waiting: deque[Place] = deque()
         self._lock = threading.Lock()
         self._large = LargeTasks(most=max(1, decoders - 1), most_bytes=self._large_bytes)
         self._is_started = False
         self._trouble = ""
+        self._next_try = 0.0
 
     def start(self) -> None:
         """Start the decoders behind the caller's back, so that no request has to wait for it."""
@@ -82,8 +87,16 @@ class DecoderPool:
 
     @property
     def is_ready(self) -> bool:
-        """Decoders have been started, and the last one that was to be could be."""
-        return self._is_started and not self._trouble
+        """Decoders have been started, and the last one that was to be could be; where not, it is tried again."""
+        if self._is_started and not self._trouble:
+            return True
+        with self._lock:
+            is_time = time.monotonic() >= self._next_try
+            if is_time:
+                self._next_try = time.monotonic() + RETRY_SECONDS
+        if is_time:
+            self.start()
+        return False
 
     def stop(self) -> None:
         self._spawner.stop()
@@ -177,14 +190,18 @@ class DecoderPool:
         accept: Callable[[dict[str, Any], int], object],
     ) -> tuple[dict[str, Any], list[bytes]]:
         """Raises _Crashed where the content has ended MOST_DEATHS decoders."""
-        for _ in range(MOST_DEATHS):
+        deaths = 0
+        while deaths < MOST_DEATHS:
             decoder = self._take(turn)
             kept: Decoder | None = None
             try:
                 asked = decoder.ask(head, [content], turn=turn, accept=accept)
                 kept = None if head["may_be_large"] else decoder
                 return asked
+            except HadEnded as ended:
+                warn("decoder_died", pid=decoder.pid, reason=str(ended))
             except DecoderDied as died:
+                deaths += 1
                 warn("decoder_died", pid=decoder.pid, reason=str(died))
             except (DeadlineExceeded, ClientGone) as error:
                 log("decoder_ended", pid=decoder.pid, reason=error.code)
@@ -204,28 +221,29 @@ class DecoderPool:
 
     def _take(self, turn: Turn) -> Decoder:
         """A decoder of the caller's own; waits until there is one. Raises DeadlineExceeded, ClientGone, ServerBusy."""
-        turn.check()
+        if time.monotonic() >= turn.until:
+            raise past_deadline()
         with self._lock:
             place = None
             if self._idle:
                 decoder = self._idle.pop()
             else:
-                place = _Place()
+                place = Place()
                 self._waiting.append(place)
         if place is not None:
             decoder = self._waited(place, turn)
         if decoder is not None:
             return decoder
         try:
-            return self._spawn()
-        except ServerBusy:
+            return self._spawn(turn.until)
+        except BaseException:
             self._give_back(None)
             raise
 
-    def _spawn(self) -> Decoder:
-        """Raises ServerBusy."""
+    def _spawn(self, until: float) -> Decoder:
+        """Raises ServerBusy, DeadlineExceeded."""
         try:
-            decoder = self._spawner.spawn()
+            decoder = self._spawner.spawn(until)
         except OSError as error:
             self._trouble = str(error)
             warn("decoder_not_started", reason=self._trouble)
@@ -236,9 +254,9 @@ class DecoderPool:
     def _start_all(self) -> None:
         for _ in range(len(self._idle)):
             try:
-                decoder = self._spawn()
-            except ServerBusy:
-                # It is tried again for the next request.
+                decoder = self._spawn(time.monotonic() + SPAWN_SECONDS)
+            except ImageQueueError:
+                # It is tried again for the next request, or probe.
                 return
             with self._lock:
                 if is_wanted := None in self._idle:
@@ -246,7 +264,7 @@ class DecoderPool:
             if not is_wanted:
                 decoder.end()
 
-    def _waited(self, place: _Place, turn: Turn) -> Decoder | None:
+    def _waited(self, place: Place, turn: Turn) -> Decoder | None:
         while not place.wait(turn.look_seconds):
             try:
                 turn.check()
@@ -265,7 +283,7 @@ class DecoderPool:
         """None: one that has ended; whoever takes its place starts another."""
         with self._lock:
             if self._waiting:
-                place: _Place | None = self._waiting.popleft()
+                place: Place | None = self._waiting.popleft()
             else:
                 place = None
                 self._idle.append(decoder)
@@ -275,24 +293,6 @@ class DecoderPool:
 
 class _Crashed(Exception):
     """The content has ended as many decoders as it may."""
-
-
-class _Place:
-    """One request in line for a decoder."""
-
-    __slots__ = ("_bell", "decoder")
-
-    def __init__(self) -> None:
-        self._bell = threading.Lock()
-        self._bell.acquire()
-        self.decoder: Decoder | None = None
-
-    def give(self, decoder: Decoder | None) -> None:
-        self.decoder = decoder
-        self._bell.release()
-
-    def wait(self, seconds: float) -> bool:
-        return self._bell.acquire(timeout=seconds)
 
 
 def decoders_for(processors: int, web_processes: int) -> int:

@@ -52,8 +52,9 @@ def main() -> None:
         _reap(children)
         kind, pid = ORDER.unpack(order)
         if kind == b"s":
-            pid = _spawn(descriptors[0], memory)
-            children.add(pid)
+            pid = _spawn(descriptors[0], control, memory)
+            if pid:
+                children.add(pid)
             os.close(descriptors[0])
             control.sendall(ANSWER.pack(pid))
         elif pid in children:
@@ -65,21 +66,23 @@ def main() -> None:
 
 
 def _reap(children: set[int]) -> None:
-    while children:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            return
-        children.discard(pid)
+    try:
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            children.discard(pid)
+    except ChildProcessError:
+        # There is none.
+        return
 
 
-def _spawn(connection: int, memory: int) -> int:
-    """The new decoder's id; 0 where the system gives no process."""
+def _spawn(connection: int, control: socket.socket, memory: int) -> int:
+    """The new decoder's id; 0 where the system gives no process. control: not the decoder's."""
     try:
         pid = os.fork()
     except OSError:
         return 0
     if pid == 0:
         try:
+            control.close()
             _shut_in(connection, memory)
             serve(socket.socket(fileno=_CONNECTION))
         finally:

@@ -28,6 +28,13 @@ def test_a_body_is_as_it_was_before_it_was_packed(packing: str, pack: Callable[[
     assert unpacked(pack(body), packing, 300_000) == body
 
 
+def test_a_bare_body_whose_end_comes_out_late_is_whole() -> None:
+    # All of it is taken in before the last piece has been given out.
+    for length in range(65_530, 66_140, 3):
+        body = (b"abcdefgh" * 9000)[:length]
+        assert unpacked(bare(body), "deflate", 100_000) == body, length
+
+
 @pytest.mark.parametrize(
     ("body", "packing", "error"),
     [

@@ -154,6 +154,36 @@ def test_a_file_that_ends_every_decoder_is_refused(
     assert pool.pixels(picture(1))
 
 
+def test_decoders_that_died_with_nothing_to_do_are_not_the_next_files_doing(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool(decoders=3)
+    pool.start()
+    eventually(lambda: None not in pool._idle)
+    killed = pool.decoders()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not pool.decoders(), what=f"{killed} end")
+    for number in range(4):
+        assert pool.pixels(picture(number))
+
+
+def test_a_pool_that_could_start_no_decoder_becomes_ready_without_a_request(
+    make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, tries = make_pool(), []
+    monkeypatch.setattr(pools, "RETRY_SECONDS", 0.05)
+
+    def fail(until: float) -> Decoder:
+        tries.append(until)
+        raise OSError("no process")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool._spawner, "spawn", fail)
+        pool.start()
+        eventually(lambda: tries)
+        assert not pool.is_ready
+    eventually(lambda: pool.is_ready)
+
+
 def test_a_spawner_that_is_killed_is_started_again(make_pool: Callable[..., Pool]) -> None:
     pool = make_pool()
     pool.pixels(picture(1))
@@ -169,7 +199,7 @@ def test_a_system_that_gives_no_process_is_a_refusal_and_no_decoder_is_lost(
 ) -> None:
     pool = make_pool()
 
-    def fail() -> Decoder:
+    def fail(until: float) -> Decoder:
         raise OSError("no process")
 
     with monkeypatch.context() as patched:
@@ -201,7 +231,6 @@ def test_a_decoder_of_a_large_image_ends_and_gives_its_memory_back(make_pool: Ca
 
 def test_a_pool_that_is_started_has_all_its_decoders_before_anybody_asks(make_pool: Callable[..., Pool]) -> None:
     pool = make_pool(decoders=3)
-    assert not pool.is_ready
     pool.start()
     eventually(lambda: None not in pool._idle)
     assert pool.is_ready
@@ -222,7 +251,11 @@ def test_stopping_ends_every_process(make_pool: Callable[..., Pool]) -> None:
 
 def test_a_decoder_has_one_descriptor_and_can_open_none(make_pool: Callable[..., Pool]) -> None:
     pool = make_pool()
+    # A spawner that is started again while the process has many has one with a high number.
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(200)]
     pool.pixels(picture(1))
+    for descriptor in many:
+        os.close(descriptor)
     (pid,) = pool.decoders()
     opened = {int(file.name): os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
     assert sorted(opened) == [0, 1, 2, 3]
@@ -243,21 +276,26 @@ def limit(limits: list[str], name: str) -> int:
 def test_a_decoder_that_a_file_has_taken_over_cannot_fill_the_web_process(
     make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = make_pool()
-    ours, theirs = socket.socketpair()
+    pool, answering = make_pool(), []
 
-    def answer_too_much() -> None:
-        wire.receive(theirs)
+    def answer_too_much(connection: socket.socket) -> None:
+        wire.receive(connection)
         # Nobody takes it.
         with suppress(OSError):
-            wire.send(theirs, {}, [bytes(100_000)])
+            wire.send(connection, {}, [bytes(100_000)])
 
-    answer = threading.Thread(target=answer_too_much)
-    answer.start()
-    monkeypatch.setattr(pool._spawner, "spawn", lambda: Decoder(ours, 1, lambda pid: None))
-    with ours, theirs, pytest.raises(BadImage):
+    def spawn(until: float) -> Decoder:
+        ours, theirs = socket.socketpair()
+        answering.append(threading.Thread(target=answer_too_much, args=(theirs,)))
+        answering[-1].start()
+        return Decoder(ours, 1, lambda pid: None)
+
+    monkeypatch.setattr(pool._spawner, "spawn", spawn)
+    with pytest.raises(BadImage):
         pool.pixels(picture(1))
-    answer.join(20)
+    for thread in answering:
+        thread.join(20)
+    assert len(answering) == pools.MOST_DEATHS
 
 
 def test_neither_the_spawner_nor_a_decoder_knows_a_secret(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,6 @@ from imagequeue.web.decoding import wire
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
-    ours.settimeout(10)
     with ours, theirs:
         yield ours, theirs
 
@@ -36,19 +36,26 @@ def test_the_size_of_what_follows_is_known_before_it_is_received(ends: tuple[soc
 HEAD = b'{"sizes":[1]}'
 
 
+def message(length: int, count: int, head: bytes, content: bytes = b"") -> bytes:
+    return struct.pack("<II", length, count) + head.ljust(256) + content
+
+
 @pytest.mark.parametrize(
     "sent",
     [
         b"",
         b"\0\0\0",
-        struct.pack("<II", 2**31, 1),
-        struct.pack("<II", 10, 2**31),
-        struct.pack("<II", 3, 0) + b"{x}",
-        struct.pack("<II", 2, 0) + b"[]",
-        struct.pack("<II", 2, 0) + b"{}",
-        struct.pack("<II", len(HEAD), 2) + HEAD,
-        struct.pack("<II", 14, 1) + b'{"sizes":[-1]}',
-        struct.pack("<II", len(HEAD), 1) + HEAD,
+        message(2**31, 1, HEAD, b"x"),
+        message(255, 1, HEAD, b"x"),
+        message(256, 2**31, HEAD, b"x"),
+        message(300, 1, HEAD, b"x"),
+        message(256, 0, b"{x}"),
+        message(256, 0, b"[]"),
+        message(256, 0, b"{}"),
+        message(256, 2, HEAD, b"x"),
+        message(256, 1, b'{"sizes":[-1]}'),
+        message(256, 1, b'{"sizes":["1"]}', b"x"),
+        message(256, 1, HEAD),
     ],
 )
 def test_what_is_not_a_message_is_broken(ends: tuple[socket.socket, socket.socket], sent: bytes) -> None:
@@ -57,3 +64,12 @@ def test_what_is_not_a_message_is_broken(ends: tuple[socket.socket, socket.socke
     theirs.close()
     with pytest.raises(wire.Broken):
         wire.receive(ours)
+
+
+def test_a_long_head_and_many_large_parts_arrive_as_they_were_sent(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = ends
+    head, parts = {"wanted": {"id": "é" * 2000}}, [bytes([n]) * 50_000 for n in range(100)]
+    sending = threading.Thread(target=wire.send, args=(theirs, head, parts))
+    sending.start()
+    assert wire.receive(ours) == (head, parts)
+    sending.join(20)
