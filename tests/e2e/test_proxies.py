@@ -41,7 +41,7 @@ def nginx_file(directory: Path, port: int, upstream: int) -> str:
     )
     return (
         f"daemon off;\nmaster_process off;\npid {directory}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{places}{text.replace('127.0.0.1:5000', f'127.0.0.1:{upstream}')}}}\n"
+        f"http {{\naccess_log off;\n{places}{text.replace('127.0.0.1:5000;', f'127.0.0.1:{upstream};')}}}\n"
     )
 
 
@@ -52,7 +52,7 @@ def caddy_file(port: int, upstream: int) -> str:
         # Newer than this one.
         text = re.sub(r" *(#.*\n *)?request_buffers.*\n", "", text)
     text = text.replace("{\n", "{\n    admin off\n    auto_https off\n", 1)
-    return text.replace(f"{NAME} {{", f"http://{NAME}:{port} {{").replace("127.0.0.1:5000", f"127.0.0.1:{upstream}")
+    return text.replace(f"{NAME} {{", f"http://{NAME}:{port} {{").replace("127.0.0.1:5000 {", f"127.0.0.1:{upstream} {{")
 
 
 class Proxy:

@@ -116,7 +116,7 @@ class FrontProxy:
         block = replaced(configuration("nginx"), r"listen 443\b", f"listen 127.0.0.1:{self.port}")
         block = replaced(block, r"ssl_certificate +\S+;", f"ssl_certificate {self.certificate};")
         block = replaced(block, r"ssl_certificate_key +\S+;", f"ssl_certificate_key {self._key};")
-        block = replaced(block, r"127\.0\.0\.1:5000", f"127.0.0.1:{upstream}")
+        block = replaced(block, r"127\.0\.0\.1:5000\b", f"127.0.0.1:{upstream}")
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         folders = "".join(f"    {kind}_temp_path {self._directory / kind};\n" for kind in kinds)
         # As Debian's nginx.conf has it, but for the user: its workers are whoever started it.
@@ -134,7 +134,7 @@ class FrontProxy:
         block = replaced(configuration("caddy"), r"^\{\n", options)
         site = f"{HOST}:{self.port} {{\n    bind 127.0.0.1\n    tls {self.certificate} {self._key}\n"
         block = replaced(block, rf"(?m)^{re.escape(HOST)} \{{\n", site)
-        block = replaced(block, r"127\.0\.0\.1:5000", f"127.0.0.1:{upstream}")
+        block = replaced(block, r"127\.0\.0\.1:5000\b", f"127.0.0.1:{upstream}")
         if caddy_version() < (2, 7):
             # As the page says beside the block.
             block = replaced(block, r"request_buffers +14MiB", "buffer_requests\n        max_buffer_size 14MiB")
