@@ -52,7 +52,8 @@ def caddy_file(port: int, upstream: int) -> str:
         # Newer than this one.
         text = re.sub(r" *(#.*\n *)?request_buffers.*\n", "", text)
     text = text.replace("{\n", "{\n    admin off\n    auto_https off\n", 1)
-    return text.replace(f"{NAME} {{", f"http://{NAME}:{port} {{").replace("127.0.0.1:5000 {", f"127.0.0.1:{upstream} {{")
+    text = text.replace(f"{NAME} {{", f"http://{NAME}:{port} {{")
+    return re.sub(r"127\.0\.0\.1:5000\b", f"127.0.0.1:{upstream}", text)
 
 
 class Proxy:
@@ -107,7 +108,7 @@ def proxy(request: pytest.FixtureRequest, system: System, tmp_path: Path) -> Ite
         pytest.skip(f"no {request.param} on the PATH")
     proxy = Proxy(request.param, tmp_path, system.url)
     try:
-        eventually(proxy.is_up, what=request.param)
+        eventually(proxy.is_up, 60, what=request.param)
         yield proxy
     finally:
         proxy.stop()
