@@ -205,7 +205,7 @@ class System:
         for _ in range(webs):
             self.web(wait=False)
         for script in self.workers:
-            script.wait_for("joined")
+            script.wait_for("joined", 100)
         for url in self.urls:
             eventually(lambda url=url: self.is_ready(url), what=f"{url}/readyz")
         return self
