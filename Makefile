@@ -3,8 +3,8 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# Many tests wait for processes most of their time, so four at once keep two processors busy.
-JOBS ?= 6
+# Many tests wait for processes most of their time, so three at once keep two processors busy; with six some wait too long.
+JOBS ?= 3
 
 # Each kind of server that the tests know; one that is not here is left out.
 REDIS_SERVERS ?= system valkey redis62
