@@ -17,6 +17,7 @@ from hypothesis import Phase, settings
 
 from imagequeue.model import Model
 from tests.support.fakeserver import FakeServer
+from tests.support.inprocess import Service
 from tests.support.logs import Terminal
 from tests.support.redisserver import RedisServer, binaries
 from tests.support.runningworker import Running, null_model
@@ -81,6 +82,16 @@ def make_redis() -> Iterator[Callable[..., RedisServer]]:
     yield make
     for server in servers:
         server.remove()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """One service, with a worker, for all tests of a module."""
+    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
+    shared = Service(server.url)
+    yield shared
+    shared.stop()
+    server.remove()
 
 
 @pytest.fixture

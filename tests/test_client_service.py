@@ -12,21 +12,10 @@ from imagequeue import client as client_module
 from imagequeue import errors
 from imagequeue.client import Answer, Client
 from imagequeue.errors import BadImage, Cancelled, NotFound
-from tests.conftest import KINDS, redis_binary
 from tests.support.inprocess import SIZE, Service
 from tests.support.load import null_label
 from tests.support.pictures import picture
-from tests.support.redisserver import RedisServer
 from tests.support.system import eventually
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
-    running = Service(server.url)
-    yield running
-    running.stop()
-    server.remove()
 
 
 @pytest.fixture(scope="module")

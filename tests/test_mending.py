@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from imagequeue.model import null_class
 from imagequeue.overview import look
 from imagequeue.tracestore import find, key_of
 from imagequeue.waiter import Waiter
-from tests.conftest import KINDS, redis_binary
 from tests.support.inprocess import Service
 from tests.support.jobs import claim, end_lease, enqueue, ids_in, join, reap
 from tests.support.pictures import picture
@@ -41,21 +40,6 @@ PAGES = ("/", "/stats", "/metrics", "/dashboard", "/readyz", "/v2/models/null", 
 @pytest.fixture
 def queue(client: redis.Redis) -> JobQueue:
     return JobQueue(client)
-
-
-@pytest.fixture(scope="module")
-def running_service() -> Iterator[Service]:
-    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
-    service = Service(server.url)
-    yield service
-    service.stop()
-    server.remove()
-
-
-@pytest.fixture
-def service(running_service: Service) -> Service:
-    """One for all tests here: what one of them leaves is what the next has to bear."""
-    return running_service
 
 
 def is_right(one: Job, result: Result) -> bool:
@@ -323,7 +307,7 @@ def test_entries_of_any_shape_are_listed_exported_and_passed_over(
         assert f"{len(ENTRIES)} images were given up." in printed
 
 
-# Results, traces and pages.
+# Results, traces and pages. The tests share one service: what one of them leaves, the next has to bear.
 
 ENVELOPES = [
     b"",

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -89,47 +89,35 @@ def assert_served(system: System) -> None:
 
 
 @contextmanager
-def sipping(clients: list[socket.socket]) -> Iterator[None]:
+def each_now_and_then(
+    clients: list[socket.socket], seconds: float, act: Callable[[socket.socket], object]
+) -> Iterator[None]:
+    """Each client acts once in so many seconds, until the block ends; one that is cut off no longer matters."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            for client in clients:
+                with suppress(OSError):
+                    act(client)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def sipping(clients: list[socket.socket]) -> AbstractContextManager[None]:
     """Each takes a few bytes now and then, until the block ends."""
-    over = threading.Event()
-
-    def sip() -> None:
-        while not over.wait(0.2):
-            for client in clients:
-                try:
-                    client.recv(500, socket.MSG_DONTWAIT)
-                except OSError:
-                    continue
-
-    thread = threading.Thread(target=sip)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return each_now_and_then(clients, 0.2, lambda client: client.recv(500, socket.MSG_DONTWAIT))
 
 
-@contextmanager
-def trickling(clients: list[socket.socket]) -> Iterator[None]:
+def trickling(clients: list[socket.socket]) -> AbstractContextManager[None]:
     """Each sends a byte now and then, until the block ends."""
-    over = threading.Event()
-
-    def trickle() -> None:
-        while not over.wait(0.1):
-            for client in clients:
-                try:
-                    client.send(b"1", socket.MSG_DONTWAIT)
-                except OSError:
-                    continue
-
-    thread = threading.Thread(target=trickle)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return each_now_and_then(clients, 0.1, lambda client: client.send(b"1", socket.MSG_DONTWAIT))
 
 
 @pytest.mark.parametrize("what", TAKING)

@@ -33,13 +33,3 @@ def make_service(each_redis: RedisServer, client: redis.Redis) -> Iterator[Calla
     yield make
     for service in services:
         service.stop()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    """One service, with a worker, for all tests of a module that only ask and leave nothing behind."""
-    server = RedisServer(redis_binary(KINDS[0] if KINDS else None)).start()
-    shared = Service(server.url)
-    yield shared
-    shared.stop()
-    server.remove()
