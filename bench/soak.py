@@ -4,8 +4,8 @@ Every 10 s one half of the workers is ended, the halves in turn, twice by SIGKIL
 Redis is restarted, by SIGKILL and SIGTERM in turn. One image in twenty is poison: most raise in the model, some kill
 the process that computes them. The clients send a refused image (503) again, as they are asked to.
 
-Redis writes an append-only file with `appendfsync always`: a job is on the disk before anybody hears that it was
-accepted, so the account is exact. With `everysec` a killed Redis may forget the last second, and what is lost then is
+Redis writes an append-only file with `appendfsync always`: a job is on the disk before its acceptance is
+reported, so the account is exact. With `everysec` a killed Redis may forget the last second, and what is lost then is
 what its owner chose to lose.
 
 A dead worker is started again by this program, and its batch is left to the lease: a supervisor that buries it
