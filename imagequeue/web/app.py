@@ -101,9 +101,13 @@ def _begin() -> None:
     g.started = time.perf_counter()
     g.request_id = tracecontext.request_id(request.headers.get("X-Request-ID", ""))
     g.trace = tracecontext.begin(request.headers.get("traceparent", ""))
+    # A part of a file is read in pieces of its own, which each client who does not take them would have held.
+    request.environ.pop("HTTP_RANGE", None)
 
 
 def _finish(response: Response) -> Response:
+    if "Accept-Ranges" in response.headers:
+        response.headers["Accept-Ranges"] = "none"
     response.headers["X-Request-ID"] = g.request_id
     response.headers["traceparent"] = g.trace.header
     response.headers["Server-Timing"] = exchange.server_timing()

@@ -32,8 +32,9 @@ TOWARDS_CLIENTS: dict[str, Any] = {
     "permit_unconventional_http_method": False,
     "permit_unconventional_http_version": False,
     "casefold_http_method": False,
-    # A file goes out as any answer does, by the connection's own sendall, which has an end: see pacedsocket.
-    "sendfile": False,
+    # A file goes out by the connection's own sendfile, which waits for no client and holds it once: see pacedsocket.
+    # Unset is how Gunicorn uses it: by any value, True as well, it is switched off.
+    "sendfile": None,
     # Longer than nginx keeps an idle connection (60 s): a server that closes first meets requests on their way.
     "keepalive": 65,
     # What the kernel holds of a crowd until it is accepted.

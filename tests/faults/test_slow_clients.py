@@ -84,7 +84,8 @@ def threads_that_wait_for_clients(system: System) -> int:
 def assert_served(system: System) -> None:
     for path in ("/livez", "/readyz", "/v2/health/live"):
         assert requests.get(system.url + path, timeout=9).status_code == 200
-    assert system.predict(picture(1), **{"X-API-Key": "k"}).status_code == 200
+    answer = system.predict(picture(1), **{"X-API-Key": "k"})
+    assert answer.status_code == 200, answer.text
     eventually(lambda: threads_that_wait_for_clients(system) <= FEW_THREADS)
 
 
@@ -178,18 +179,30 @@ def test_a_slow_client_that_keeps_at_it_gets_all_of_its_answer(system: System) -
     assert bytes(answer).partition(b"\r\n\r\n")[2] == expected
 
 
-def test_the_kernel_holds_little_for_clients_that_take_nothing(system: System) -> None:
+def unsent(system: System) -> list[int]:
+    """Of each connection to the server: the bytes that the kernel holds for its client."""
     port = urlsplit(system.url).port
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[4].split(":")[0], 16) for row in table if row[1].endswith(f":{port:04X}") and row[3] == "01"]
 
-    def unsent() -> list[int]:
-        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return [int(row[4].split(":")[0], 16) for row in table if row[1].endswith(f":{port:04X}") and row[3] == "01"]
 
+@pytest.mark.parametrize("what", ["a static file", "a range of one"])
+def test_a_file_that_a_crowd_does_not_take_uses_up_nobodys_room(what: str, system: System) -> None:
+    # Held for each of them alone, it would be four times what all unsent answers may have: some would be cut off.
+    with ExitStack() as crowd:
+        for _ in range(CLIENTS):
+            crowd.enter_context(connect(system, window=2048)).sendall(TAKING[what])
+        eventually(lambda: sum(count > 0 for count in unsent(system)) == CLIENTS, what="each client gets it")
+        assert_served(system)
+        assert sum(count > 0 for count in unsent(system)) == CLIENTS
+
+
+def test_the_kernel_holds_little_for_clients_that_take_nothing(system: System) -> None:
     with ExitStack() as crowd:
         for _ in range(20):
             crowd.enter_context(connect(system, window=2048)).sendall(TAKING["a static file"])
-        eventually(lambda: sum(count > 0 for count in unsent()) == 20)
-        assert max(unsent()) < 256 * 1024
+        eventually(lambda: sum(count > 0 for count in unsent(system)) == 20)
+        assert max(unsent(system)) < 256 * 1024
 
 
 def test_a_body_that_lacks_its_last_byte_is_waited_for_no_longer_than_one_that_lacks_all(

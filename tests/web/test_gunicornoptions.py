@@ -85,8 +85,8 @@ def test_nothing_that_a_request_says_of_how_it_came_is_believed(config: Config) 
     assert (config.header_map, config.proxy_protocol, config.protocol) == ("drop", "off", "http")
 
 
-def test_files_go_out_as_every_answer_does(config: Config) -> None:
-    assert config.sendfile is False
+def test_files_go_out_by_the_sendfile_that_holds_each_once(config: Config) -> None:
+    assert config.sendfile is True
 
 
 def test_of_gunicorns_own_lines_a_few_a_second_are_written(config: Config, caplog: pytest.LogCaptureFixture) -> None:

@@ -34,6 +34,14 @@ def test_a_page_holds_no_script_and_no_style_of_its_own(path: str, make_service:
     assert not re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
 
 
+@pytest.mark.parametrize("asked", ["bytes=1-", "bytes=0-0,5-9", "bytes=9999999-"])
+def test_a_file_is_served_whole_whatever_range_is_asked_for(asked: str, service: Service) -> None:
+    whole = service.client.get("/static/page.js")
+    part = service.client.get("/static/page.js", headers={"Range": asked})
+    assert (part.status_code, part.data) == (200, whole.data)
+    assert part.headers["Accept-Ranges"] == whole.headers["Accept-Ranges"] == "none"
+
+
 @pytest.mark.parametrize("path", [*PAGES, "/static/style.css", "/static/page.js"])
 def test_what_has_not_changed_is_not_sent_again(path: str, make_service: MakeService) -> None:
     client = make_service(with_worker=False).client
