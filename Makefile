@@ -9,12 +9,13 @@ JOBS ?= 3
 # Each kind of server that the tests know; one that is not here is left out.
 REDIS_SERVERS ?= system valkey redis62
 
-.PHONY: serve test test-redis bench soak fuzz attack overload lint format docs clean help
+.PHONY: serve test test-slow test-redis bench soak fuzz attack overload lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make serve    Redis, one worker and the web server on http://127.0.0.1:5000, until Ctrl-C"
-	@echo "make test     every test that this machine can run, and what was skipped and why"
+	@echo "make test     the tests, and what this machine cannot run and why"
+	@echo "make test-slow   the others: a browser, services started again and again, further kinds of Redis"
 	@echo "make test-redis  the tests of whole services, on each Redis: that on the PATH, Valkey 9, Redis 6.2"
 	@echo "make soak     ten minutes of killed workers and restarted Redis under load (SOAK=\"--seconds 60\")"
 	@echo "make fuzz     5,000 broken and hostile uploads against a running service (FUZZ=\"--seed 2\")"
@@ -30,7 +31,10 @@ serve: $(VENV)/.serve
 	@$(BIN)/python -m scripts.serve
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
 
 test-redis: $(VENV)/.dev
 	@for kind in $(REDIS_SERVERS); do \

@@ -34,6 +34,8 @@ FOUND = binaries()
 # REDIS_SERVER=system, =valkey or =redis62 runs everything on that one only.
 CHOSEN = os.environ.get("REDIS_SERVER")
 KINDS = [CHOSEN] if CHOSEN else list(FOUND)
+# For the parameters of a fixture: the first is what every test uses, the others show what differs, seldom.
+EACH_KIND = [*KINDS[:1], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])] or [None]
 
 
 def redis_binary(kind: str | None) -> str:
@@ -46,7 +48,7 @@ def redis_binary(kind: str | None) -> str:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session", params=KINDS or [None])
+@pytest.fixture(scope="session", params=EACH_KIND)
 def each_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """One server of each kind to be had, Redis 6.2 to Valkey 9, for the tests of what runs inside it."""
     server = RedisServer(redis_binary(request.param)).start()

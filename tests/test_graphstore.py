@@ -249,6 +249,7 @@ def test_the_key_of_a_packaged_model_changes_with_its_file_and_needs_nothing_of_
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded is seen in /proc")
+@pytest.mark.slow
 def test_the_next_worker_serves_the_same_answers_without_tensorflow(
     redis_server: RedisServer, make_system: Callable[..., System], tmp_path: Path
 ) -> None:

@@ -19,10 +19,10 @@ import redis
 from imagequeue.connections import connect, without_secrets
 from scripts.local_redis import LocalRedis, best_binary, binaries, is_new_enough, version_of
 from settings import Settings
-from tests.conftest import KINDS, redis_binary
+from tests.conftest import EACH_KIND, redis_binary
 
 
-@pytest.fixture(params=KINDS or [None])
+@pytest.fixture(params=EACH_KIND)
 def binary(request: pytest.FixtureRequest) -> str:
     return redis_binary(request.param)
 

@@ -19,6 +19,8 @@ import pytest
 from tests.support.pictures import picture
 from tests.support.system import ROOT
 
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 24)
 CLASSES = 5
 # How far a probability may be from Keras's own answer in float32.

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 
+import pytest
 import requests
 from playwright.sync_api import Page, Route, expect
 
@@ -13,6 +14,8 @@ from tests.browser.conftest import Visitor
 from tests.support.load import send_all
 from tests.support.pictures import picture
 from tests.support.system import System, eventually
+
+pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Visitor]
 PNG = {"Content-Type": "image/png"}

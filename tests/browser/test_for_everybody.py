@@ -12,6 +12,8 @@ from tests.browser.cards import choose, expect_answer, file_of
 from tests.browser.conftest import PHONE, Visitor, serious_faults
 from tests.support.system import ROOT, System
 
+pytestmark = pytest.mark.slow
+
 Visit = Callable[..., Visitor]
 PAGES = ("/", "/dashboard")
 FIRST_LOAD_BYTES = 60_000

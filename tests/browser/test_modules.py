@@ -9,6 +9,8 @@ import pytest
 
 from tests.browser.conftest import Visitor
 
+pytestmark = pytest.mark.slow
+
 Visit = Callable[..., Visitor]
 CALL = "([file, name, values]) => import(`/static/${file}.js`).then((found) => values.map((v) => found[name](...v)))"
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 from playwright.sync_api import Route, expect
 
@@ -20,6 +21,8 @@ from tests.support.load import null_label
 from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
 from tests.support.system import ROOT, System, eventually
+
+pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Visitor]
 

@@ -13,6 +13,8 @@ from tests.browser.cards import choose, expect_answer, expect_problem, file_of
 from tests.browser.conftest import PHONE, Visitor, serious_faults
 from tests.support.system import System, eventually
 
+pytestmark = pytest.mark.slow
+
 Visit = Callable[..., Visitor]
 STEPS = ["received", "decoded", "enqueued", "claimed", "predicted", "stored", "published", "woken", "answered"]
 

@@ -9,8 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.redisserver import RedisServer
 from tests.support.system import ROOT, System
+
+pytestmark = pytest.mark.slow
 
 # The same requests each time, so that what fails is what has just been changed.
 SEED, EXAMPLES = 1, 4

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from imagequeue.client import Answer, Client
 from imagequeue.connections import POOL_SIZE
 from tests.support.load import null_label, send_all
@@ -18,6 +20,7 @@ from tests.support.system import WEIGHTS, System, eventually
 MakeSystem = Callable[..., System]
 
 
+@pytest.mark.slow
 def test_the_ten_photographs_match_their_expected_probabilities_through_the_whole_system(
     photographs: Path, redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
@@ -33,6 +36,7 @@ def test_the_ten_photographs_match_their_expected_probabilities_through_the_whol
                 assert abs(found[prediction["label"]] - prediction["probability"]) < 1e-3, (name, prediction)
 
 
+@pytest.mark.slow
 def test_a_thousand_images_over_two_webs_and_three_workers_are_each_answered_right_and_computed_once(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
@@ -47,6 +51,7 @@ def test_a_thousand_images_over_two_webs_and_three_workers_are_each_answered_rig
     assert all(computed), "each of the workers had a share"
 
 
+@pytest.mark.slow
 def test_in_the_healthy_state_a_request_costs_one_round_trip_and_nothing_is_polled(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:
@@ -104,6 +109,7 @@ def test_killing_the_subscription_under_load_fails_no_request(
     assert labels == [null_label(image) for image in images]
 
 
+@pytest.mark.slow
 def test_a_web_process_stays_small_and_never_loads_tensorflow(
     redis_server: RedisServer, make_system: MakeSystem
 ) -> None:

@@ -73,6 +73,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on
 
 
 @needs_curl
+@pytest.mark.slow
 def test_the_curl_line_gives_the_answer_that_is_shown(system: System) -> None:
     command, shown = starting("curl")
     answer = json.loads(run(system, command))

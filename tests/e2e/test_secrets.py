@@ -19,6 +19,8 @@ from tests.support.pictures import picture
 from tests.support.redisserver import RedisServer
 from tests.support.system import ROOT, Script, System, eventually
 
+pytestmark = pytest.mark.slow
+
 MakeSystem = Callable[..., System]
 
 USER, PASSWORD, KEY = "u-5ca1ab1e", "p-0ddba11", "k-decafbad"

@@ -23,6 +23,8 @@ from tests.support import downloadhosts
 from tests.support.redisserver import RedisServer
 from tests.support.system import ROOT
 
+pytestmark = pytest.mark.slow
+
 LABELS = {"clock": "wall_clock", "crossword": "crossword_puzzle", "maze": "maze"}
 LABELS |= {"traffic_light": "traffic_light", "umbrella": "umbrella"}
 Host = Callable[[], AbstractContextManager[int]]

@@ -16,6 +16,8 @@ from tests.faults.conftest import Case, MakeCase
 from tests.support.pictures import picture
 from tests.support.system import eventually
 
+pytestmark = pytest.mark.slow
+
 IMAGES = [picture(number) for number in range(40)]
 
 
