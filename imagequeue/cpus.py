@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+from imagequeue.cgroup import levels
+
 
 def available(root: Path = Path("/")) -> int:
     """The processors to plan for, at least 1: the smaller of the affinity mask and the cgroup's CPU quota.
@@ -21,27 +23,11 @@ def available(root: Path = Path("/")) -> int:
 
 def _quota(root: Path) -> float | None:
     """The tightest quota, in processors, of this process's cgroup and those above it."""
-    quotas = []
-    try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    for line in memberships:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base = root / "sys/fs/cgroup"
-        elif "cpu" in controllers.split(","):
-            base = root / "sys/fs/cgroup/cpu"
-        else:
-            continue
-        # Inside a container the path is the host's and does not exist; the mount's own top is then the cgroup.
-        directory = base / path.lstrip("/")
-        for level in (directory, *directory.parents):
-            if not level.is_relative_to(base):
-                break
-            quota = _read_v2(level) if controllers == "" else _read_v1(level)
-            if quota is not None:
-                quotas.append(quota)
+    quotas = [
+        quota
+        for level in levels("cpu", root)
+        if (quota := (_read_v2 if level.version == 2 else _read_v1)(level.directory)) is not None
+    ]
     return min(quotas, default=None)
 
 

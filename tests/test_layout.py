@@ -20,6 +20,7 @@ LAYERS = {
     "events": 0,
     "plaintext": 0,
     "throttle": 1,
+    "cgroup": 0,
     "cpus": 0,
     "job": 1,
     "formats": 0,
