@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
 from imagequeue import casts, cpus
 from imagequeue.errors import ConfigurationError
 
@@ -212,9 +210,17 @@ class Settings:
 
 def given_by_user(environment: Mapping[str, str] | None = None, dotenv: Path = DOTENV) -> dict[str, str]:
     """What the environment and the file say, the environment first; an empty value is how a shell says "not set"."""
-    given = {k: v for k, v in dotenv_values(dotenv, interpolate=False).items() if v is not None}
-    given |= os.environ if environment is None else environment
+    given = {**_in_file(dotenv), **(os.environ if environment is None else environment)}
     return {name: value for name, value in given.items() if value}
+
+
+def _in_file(dotenv: Path) -> dict[str, str]:
+    if not dotenv.exists():
+        return {}
+    # Needed only for a file, so that `python -m imagequeue doctor` can read settings where nothing is installed yet.
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(dotenv, interpolate=False).items() if value is not None}
 
 
 def table() -> list[tuple[str, str, str]]:

@@ -127,6 +127,16 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_pa
     assert found.web_host == "127.0.0.1"
 
 
+def test_without_a_file_no_package_is_needed_to_read_the_environment() -> None:
+    program = "import settings; print(settings.Settings.load().web_port)"
+    environment = {**os.environ, "WEB_PORT": "7003", "PYTHONPATH": str(ROOT)}
+    if not settings_module.DOTENV.exists():
+        printed = subprocess.run(
+            [sys.executable, "-S", "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert printed.stdout == "7003\n"
+
+
 def test_a_bad_value_in_the_file_is_refused_by_name_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAX_CRASHES=often\n")
     with pytest.raises(ConfigurationError, match="MAX_CRASHES"):
