@@ -15,8 +15,6 @@ from importlib import util
 from pathlib import Path
 from urllib.parse import quote
 
-import redis
-
 OLDEST = (6, 2)
 START_SECONDS = 15
 # Bytes of a Unix socket's path, its end included, with which macOS is content as well as Linux (108).
@@ -40,14 +38,19 @@ def binaries() -> dict[str, str]:
     return found
 
 
-def version_of(binary: str) -> tuple[int, ...]:
-    """(6, 2, 14) from what `redis-server --version` prints; () if it cannot be run."""
+def product_of(binary: str) -> tuple[str, tuple[int, ...]]:
+    """("Redis", (6, 2, 14)) or ("Valkey", …) as `redis-server --version` prints it; ("", ()) if it cannot be run."""
     try:
         printed = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return ()
-    match = re.search(r"\bv=(\d+(?:\.\d+)*)", printed)
-    return tuple(int(part) for part in match[1].split(".")) if match else ()
+        return "", ()
+    match = re.search(r"(\w+) server v=(\d+(?:\.\d+)*)", printed)
+    return (match[1].capitalize(), tuple(int(part) for part in match[2].split("."))) if match else ("", ())
+
+
+def version_of(binary: str) -> tuple[int, ...]:
+    """(6, 2, 14); () if it cannot be run."""
+    return product_of(binary)[1]
 
 
 def is_new_enough(binary: str) -> bool:
@@ -123,6 +126,9 @@ class LocalRedis:
 
     def wait_until_up(self) -> bool:
         """False if it has not answered within START_SECONDS, or has ended."""
+        # Only here, so that `python -m imagequeue doctor` can look for servers where nothing is installed yet.
+        import redis
+
         end = time.monotonic() + START_SECONDS
         with redis.Redis.from_url(self.url, protocol=2) as client:
             while self.is_running and time.monotonic() < end:

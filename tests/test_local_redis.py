@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from imagequeue.connections import connect, without_secrets
-from scripts.local_redis import LocalRedis, best_binary, binaries, is_new_enough, version_of
+from scripts.local_redis import LocalRedis, best_binary, binaries, is_new_enough, product_of, version_of
 from settings import Settings
 from tests.conftest import EACH_KIND, redis_binary
 
@@ -164,6 +164,7 @@ def test_the_servers_on_the_path_come_first_and_only_those_that_are_new_enough(
     new = program(tmp_path, "valkey-server", "echo Valkey server v=8.0.1 sha=00000000:0")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert version_of(str(old)) == (5, 0, 7)
+    assert product_of(str(new)) == ("Valkey", (8, 0, 1))
     assert binaries()["system"] == str(new)
     assert best_binary() == str(new)
     program(tmp_path, "redis-server", "echo Redis server v=7.4.1 sha=00000000:0")
