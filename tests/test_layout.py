@@ -62,6 +62,7 @@ LAYERS = {
     "dead": 5,
     "fleet": 5,
     "web": 7,
+    "doctor": 8,
 }
 
 
