@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 
 def give_up(text: str) -> SystemExit:
-    say(text)
+    say(f"{text}\nEverything else that is missing here: .venv/bin/python -m imagequeue doctor")
     return SystemExit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -75,6 +76,14 @@ def test_the_document_says_the_same_and_nothing_loads_tensorflow(good_redis: Red
     assert {"python", "packages", "model", "labels", "web port", "open files", "memory", "processors"} <= set(checks)
     assert " tensorflow" not in ended.stderr
     assert " keras" not in ended.stderr
+
+
+def test_the_docs_name_every_check(good_redis: RedisServer) -> None:
+    text = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
+    section = text.partition("## Checking a machine\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([a-z ,]+) \|", section, re.MULTILINE)[1:]
+    named = {name for row in rows for name in row.split(", ")}
+    assert named == set(document(run("doctor", "--json", REDIS_URL=good_redis.url)))
 
 
 def test_what_is_missing_ends_with_1_and_has_its_line_and_no_password_is_shown(tmp_path: Path) -> None:

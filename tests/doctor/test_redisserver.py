@@ -181,6 +181,10 @@ def test_a_user_as_the_docs_have_it_is_served_and_that_config_is_refused_is_a_wa
     assert found["redis persistence"].status == "warning"
     assert "CONFIG GET is refused" in found["redis persistence"].found
     assert "horse" not in str(found)
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "imagequeue", "+config|get")
+    found = look(f"redis://imagequeue:{WRITTEN}@127.0.0.1:{redis_server.port}/0")
+    assert "is refused" not in found["redis persistence"].found
 
 
 def test_a_user_without_info_is_a_warning_and_one_without_the_keys_fails(redis_server: RedisServer) -> None:

@@ -275,6 +275,7 @@ def test_a_taken_port_is_named_with_a_way_out(tmp_path: Path, redis_server: Redi
     second = Serve(tmp_path / "second.log", REDIS_URL=redis_server.url, WEB_PORT=redis_server.port)
     assert second.process.wait(timeout=30) == 1
     assert f"Port {redis_server.port} is taken" in second.output
+    assert "python -m imagequeue doctor" in second.output
     assert f"WEB_PORT={redis_server.port + 1}" in second.output
 
 
