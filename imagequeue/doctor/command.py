@@ -59,9 +59,8 @@ def install_line(file: str) -> str:
     """What installs the packages of a requirements file, for the Python that runs this."""
     if (mine := ROOT / ".venv/bin/python").exists() and sys.prefix == sys.base_prefix:
         return f"{mine.relative_to(ROOT)} -m imagequeue doctor: the packages belong to that Python"
-    if sys.prefix == sys.base_prefix:
-        return "make serve installs them"
-    return f"{shlex.quote(sys.executable)} -m pip install -r {file}"
+    pip = f"{shlex.quote(sys.executable)} -m pip install -r {file}"
+    return f"make serve installs them; or {pip}" if sys.prefix == sys.base_prefix else pip
 
 
 def probes(given: Given) -> dict[str, Probe]:
