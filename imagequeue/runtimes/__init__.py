@@ -56,9 +56,13 @@ def choose(wanted: str, precision: str) -> str:
     """
     is_installed = util.find_spec("openvino") is not None
     if wanted == "openvino" and not is_installed:
-        raise ConfigurationError("RUNTIME: openvino is not installed. Install it: pip install openvino")
+        raise ConfigurationError(
+            f"RUNTIME: openvino is not installed. Install it: {sys.executable} -m pip install openvino"
+        )
     if precision == "int8" and (wanted == "tensorflow" or not is_installed):
-        raise ConfigurationError("PRECISION: int8 takes RUNTIME=openvino. Install it: pip install openvino nncf")
+        raise ConfigurationError(
+            f"PRECISION: int8 takes RUNTIME=openvino. Install it: {sys.executable} -m pip install openvino nncf"
+        )
     if wanted != "auto":
         return wanted
     if precision != "int8" and (not is_installed or _has_gpu()):

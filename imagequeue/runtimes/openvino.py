@@ -143,7 +143,9 @@ def _quantized(graph: Any, plan: Plan) -> Any:
     try:
         import nncf
     except ImportError as error:
-        raise ConfigurationError("PRECISION: int8 takes the package nncf. Install it: pip install nncf") from error
+        raise ConfigurationError(
+            f"PRECISION: int8 takes the package nncf. Install it: {sys.executable} -m pip install nncf"
+        ) from error
     batches = list(_calibration(plan))
     log("calibrating", images=len(batches), folder=plan.calibration)
     return nncf.quantize(graph, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches))
