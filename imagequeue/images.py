@@ -17,21 +17,14 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 
-# All of the plugins, where they are needed: Image.open would import them one by one, and for WebP those of all formats.
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image, UnidentifiedImageError
 
+from imagequeue import openers
 from imagequeue.errors import BadImage, ImageQueueError, TooLarge
-from imagequeue.formats import bmp, gif, jpeg, png, webp
-from imagequeue.formats.essence import Essence
+from imagequeue.formats import bmp, gif, heif, jp2, jpeg, png, tiff, unread, webp
+from imagequeue.formats.essence import BYTES_PER_PIXEL, Essence
 
 try:
     import cykooz_resizer as simd
@@ -39,14 +32,7 @@ except ImportError:
     # No wheel for this machine: Pillow's own code serves.
     simd = None
 
-PLUGINS = {
-    "JPEG": JpegImagePlugin,
-    "PNG": PngImagePlugin,
-    "WEBP": WebPImagePlugin,
-    "GIF": GifImagePlugin,
-    "BMP": BmpImagePlugin,
-}
-FORMATS = tuple(PLUGINS)
+FORMATS = tuple(openers.NAMES)
 # The longest side that JPEG and GIF can have. Resizing takes 64 bytes for each pixel of a side, for its coefficients:
 # of a PNG of 50,000,000 x 1 pixels that would be gigabytes.
 MAX_SIDE = 65_535
@@ -68,6 +54,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_READERS: dict[bytes | tuple[bytes, ...], Callable[[bytes], Essence]] = {
+    jpeg.SIGNATURE: jpeg.essence,
+    png.SIGNATURE: png.essence,
+    gif.SIGNATURES: gif.essence,
+    bmp.SIGNATURE: bmp.essence,
+}
 RoomFor = Callable[[int], AbstractContextManager[object]]
 
 
@@ -78,13 +70,13 @@ def decode(
     max_bytes: int,
     max_pixels: int,
     is_fast: bool = False,
-    room_for: RoomFor = lambda pixels: nullcontext(),
+    room_for: RoomFor = lambda needed: nullcontext(),
 ) -> bytes:
     """The first frame of an image file as uint8 RGB, row by row: height x width x 3 bytes.
 
     size: (width, height) in pixels that the model takes. is_fast: large JPEGs may be decoded at a fraction of their
-    size, which is not the reference's way. room_for: entered with the number of pixels before they are unpacked; what
-    it raises is passed on.
+    size, which is not the reference's way. room_for: entered with how many bytes of memory decoding takes at most,
+    before anything is unpacked; what it raises is passed on.
     Raises TooLarge for more bytes or pixels than the limits, BadImage for what is no readable image.
     """
     if len(upload) > max_bytes:
@@ -101,9 +93,9 @@ def decode(
         # Its own limit, for the whole process, would overrule a larger one; ours comes as early.
         Image.MAX_IMAGE_PIXELS = None
         if essence.has_end:
-            return _pixels(essence.file, essence.orientation, size, max_pixels, is_fast, room_for)
+            return _pixels(essence, size, max_pixels, is_fast, room_for)
         whole = [
-            _pixels(essence.file + tail + jpeg.EOI, essence.orientation, size, max_pixels, is_fast, room_for)
+            _pixels(replace(essence, file=essence.file + tail + jpeg.EOI), size, max_pixels, is_fast, room_for)
             for tail in (b"", _FILLER)
         ]
     if whole[0] != whole[1]:
@@ -113,12 +105,13 @@ def decode(
 
 def preload() -> None:
     """Load what decoding loads on first use, so that a process can decode all formats and open no file from then on."""
-    for format in FORMATS:
-        for mode in ("P", "RGB"):
+    for format in filter(openers.is_read, FORMATS):
+        # Encoders of video take tens of megabytes, and threads; their decoders have nothing left to load.
+        for mode in ("P", "RGB") if format not in heif.BYTES_PER_PIXEL else ():
             buffer = io.BytesIO()
             # Converted, for its palette: with an empty one Pillow before 13 writes a BMP that it cannot read.
-            Image.new("RGB", (2, 2)).convert(mode if format != "JPEG" else "RGB").save(buffer, format)
-            decode(buffer.getvalue(), size=(1, 1), max_bytes=2**20, max_pixels=4)
+            Image.new("RGB", (2, 2)).convert("RGB" if format.startswith("JPEG") else mode).save(buffer, format)
+            decode(buffer.getvalue(), size=(1, 1), max_bytes=2**20, max_pixels=16)
 
 
 def as_file(pixels: bytes, *, size: tuple[int, int]) -> bytes:
@@ -133,17 +126,23 @@ def as_file(pixels: bytes, *, size: tuple[int, int]) -> bytes:
 
 def _essence(upload: bytes) -> Essence:
     """Raises BadImage for another format, and for more of anything than is taken."""
-    if upload.startswith(jpeg.SIGNATURE):
-        return jpeg.essence(upload)
-    if upload.startswith(png.SIGNATURE):
-        return png.essence(upload)
-    if upload.startswith(gif.SIGNATURES):
-        return gif.essence(upload)
+    for signatures, read in _READERS.items():
+        if upload.startswith(signatures):
+            return read(upload)
     if webp.is_webp(upload):
         return webp.essence(upload)
-    if upload.startswith(bmp.SIGNATURE):
-        return bmp.essence(upload)
-    raise BadImage(f"The bytes are no image that is read here ({', '.join(FORMATS)}).")
+    for is_it, format, read in (
+        (upload.startswith(tiff.SIGNATURES), "TIFF", tiff.essence),
+        (upload.startswith((jp2.SIGNATURE, jp2.CODESTREAM)), "JPEG2000", jp2.essence),
+        (heif.is_heif(upload), heif.stated_format(upload), heif.essence),
+    ):
+        if is_it and not openers.is_read(format):
+            raise BadImage(openers.refusal(openers.NAMES[format]))
+        if is_it:
+            return read(upload)
+    if name := unread.name(upload):
+        raise BadImage(openers.refusal(name))
+    raise BadImage(f"The bytes are no image that is read here; send {openers.listed()}.")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -154,25 +153,43 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise TooLarge(f"The image has {width} x {height} pixels; at most {MAX_SIDE} on a side are taken.")
 
 
-def _pixels(
-    file: bytes, orientation: int, size: tuple[int, int], max_pixels: int, is_fast: bool, room_for: RoomFor
-) -> bytes:
+def _pixels(essence: Essence, size: tuple[int, int], max_pixels: int, is_fast: bool, room_for: RoomFor) -> bytes:
     with ExitStack() as room:
+        if essence.size is not None:
+            room.enter_context(room_for(_bytes_for(essence, essence.size, max_pixels)))
         with _refusing():
-            image: Image.Image = Image.open(io.BytesIO(file), formats=FORMATS)
+            image = openers.opened(essence.file, essence.format)
         _check_size(image.size, max_pixels)
-        room.enter_context(room_for(image.width * image.height))
+        if essence.size is None:
+            room.enter_context(room_for(_bytes_for(essence, image.size, max_pixels)))
+        elif image.size != essence.size:
+            raise BadImage("The image says two sizes.")
         with _refusing():
             if is_fast and image.format == "JPEG":
                 image.draft(None, (_FAST_MARGIN * size[0], _FAST_MARGIN * size[1]))
             # Each step's image takes the place of the last, whose memory is free then, and its decoder's.
-            if orientation in _TURNS:
-                image = image.transpose(_TURNS[orientation])
+            if essence.crop is not None:
+                image = image.crop(essence.crop)
+            if essence.orientation in _TURNS:
+                image = image.transpose(_TURNS[essence.orientation])
             image = _rgb(image)
             pixels = _resized(image, size).tobytes()
         # Before the next one may take as much.
         del image
         return pixels
+
+
+def _bytes_for(essence: Essence, size: tuple[int, int], max_pixels: int) -> int:
+    """What decoding takes at most. Raises TooLarge where that is more than BYTES_PER_PIXEL for each of max_pixels, by
+    which a process's memory is bounded.
+    """
+    pixels, most = size[0] * size[1], max_pixels * BYTES_PER_PIXEL // essence.bytes_per_pixel
+    if pixels > most:
+        raise TooLarge(
+            f"The image has {size[0]} x {size[1]} pixels; at most {most} in all are taken of "
+            f"{openers.NAMES[essence.format]}, which takes more memory than other formats."
+        )
+    return pixels * essence.bytes_per_pixel
 
 
 @contextmanager
@@ -196,13 +213,18 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     # It scales colour of 16 bits to 8, but cuts grey of 16 bits off at 255: all white.
-    if image.mode == "I" or image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") and image.mode != "I;16":
+        # Of another order of bytes, which Pillow does not compute with.
+        image = image.convert("I")
+    if image.mode in ("I", "I;16"):
         return image.point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
     return _on_white(image) if image.has_transparency_data else image.convert("RGB")
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     """An image that has transparency, on white: 8 bytes for each pixel beside its own 4."""
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode != "RGBA":
         image = image.convert("RGBA")
     if image.getchannel("A").getextrema() == (255, 255):

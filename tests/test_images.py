@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from imagequeue import images
+from imagequeue import images, openers
 from imagequeue.errors import BadImage, ServerBusy, TooLarge
 from tests.support import hostile
-from tests.support.pictures import encode, picture
+from tests.support.pictures import HAS_HEIC, encode, picture
 from tests.support.system import ROOT
 
 SIZE = (32, 24)
+SAY_THEIR_END = {"WEBP", "TIFF", "JPEG2000", "AVIF", "HEIC"}
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA"]
 
 
@@ -236,18 +237,17 @@ def test_room_is_asked_for_before_anything_is_unpacked_and_may_be_refused() -> N
     asked = []
 
     @contextmanager
-    def refuse(pixels: int) -> Iterator[None]:
-        asked.append(pixels)
+    def refuse(needed: int) -> Iterator[None]:
+        asked.append(needed)
         raise ServerBusy("no room")
         yield
 
-    for format in images.FORMATS:
-        # Whoever unpacks it stumbles.
-        upload = encode(colours(), format)[:-40]
-        with pytest.raises((ServerBusy, BadImage)) as raised:
+    for format in filter(openers.is_read, images.FORMATS):
+        # Whoever unpacks it stumbles; of the formats that say where their pixels end, that is seen without.
+        upload = encode(colours((64, 64)), format)[: None if format in SAY_THEIR_END else -40]
+        with pytest.raises(ServerBusy):
             images.decode(upload, size=SIZE, max_bytes=2**20, max_pixels=10**6, room_for=refuse)
-        assert raised.type is ServerBusy or format == "WEBP"
-    assert set(asked) == {60 * 40}
+    assert {needed / (64 * 64) for needed in asked} == {18, 14, 24, 15} | ({17} if HAS_HEIC else set())
 
 
 def test_what_room_raises_is_passed_on() -> None:
@@ -279,10 +279,24 @@ def test_nothing_is_no_image() -> None:
         decode(b"")
 
 
-@pytest.mark.parametrize("format", ["TIFF", "ICO", "PPM", "TGA", "PDF", "JPEG2000"])
-def test_other_formats_are_refused_with_those_that_are_read(format: str) -> None:
-    with pytest.raises(BadImage, match="JPEG, PNG, WEBP, GIF, BMP"):
+@pytest.mark.parametrize(
+    ("format", "name"), [("ICO", "An icon"), ("PPM", "Netpbm"), ("TGA", "Targa"), ("PDF", "PDF"), ("DDS", "DDS")]
+)
+def test_other_formats_are_refused_by_their_names_with_those_that_are_read(format: str, name: str) -> None:
+    with pytest.raises(BadImage, match=f"^{name}.* is not read by this server; send JPEG, PNG, WebP, GIF, BMP, TIFF"):
         decode(encode(colours(), format))
+
+
+def test_bytes_of_no_format_are_refused_with_those_that_are_read() -> None:
+    with pytest.raises(BadImage, match="no image that is read here; send JPEG, PNG, WebP"):
+        decode(b"this is no picture")
+
+
+def test_a_format_that_takes_more_memory_has_fewer_pixels() -> None:
+    upload = encode(colours().convert("RGBA"), "JPEG2000")
+    assert decode(upload, max_pixels=60 * 40 * 30 // 18)
+    with pytest.raises(TooLarge, match="60 x 40 pixels; at most 2399 in all are taken of JPEG 2000"):
+        decode(upload, max_pixels=60 * 40 * 30 // 18 - 1)
 
 
 def test_a_refused_image_leaves_no_warning_behind(recwarn: pytest.WarningsRecorder) -> None:
@@ -312,7 +326,8 @@ except OSError:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open descriptors are counted in Linux's /proc")
 def test_a_process_that_is_preloaded_decodes_every_format_and_opens_no_file() -> None:
-    files = [case.file for case in [*hostile.odd(), *hostile.metadata()] if case.verdict == "pixels"]
+    cases = [*hostile.odd(), *hostile.odd_later(), *hostile.metadata()]
+    files = [case.file for case in cases if case.verdict == "pixels"]
     done = subprocess.run(
         [sys.executable, "-c", DECODE_WITHOUT_FILES],
         cwd=ROOT,
@@ -324,10 +339,17 @@ def test_a_process_that_is_preloaded_decodes_every_format_and_opens_no_file() ->
     assert (done.stdout, done.stderr) == (f"{len(files)} set()\n", "")
 
 
-def test_importing_the_decoder_loads_no_web_framework_and_no_other_formats() -> None:
-    code = (
-        "import sys; from imagequeue import images; images.preload(); "
-        "print({'flask', 'werkzeug', 'redis', 'numpy', 'PIL.TiffImagePlugin', 'PIL.PdfImagePlugin'} & set(sys.modules))"
-    )
+@pytest.mark.parametrize(
+    ("more", "others"),
+    [
+        ("pass", {"PIL.TiffImagePlugin", "PIL.AvifImagePlugin", "PIL._avif", "PIL.Jpeg2KImagePlugin", "pillow_heif"}),
+        ("images.preload()", {"PIL.PdfImagePlugin", "PIL.IcoImagePlugin"}),
+    ],
+)
+def test_importing_the_decoder_loads_no_web_framework_and_no_format_that_is_not_needed(
+    more: str, others: set[str]
+) -> None:
+    others |= {"flask", "werkzeug", "redis", "numpy"}
+    code = f"import sys; from imagequeue import images; {more}; print({others} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -33,4 +33,4 @@ def essence(file: bytes) -> Essence:
                     f"The BMP is run-length encoded and has {width} x {abs(height)} pixels; "
                     f"at most {MAX_RLE_PIXELS} of such are taken."
                 )
-    return Essence(file)
+    return Essence(file, "BMP")

@@ -11,16 +11,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# What decoding takes for each pixel, at the most: WebP.
+BYTES_PER_PIXEL = 18
+
 
 @dataclass(frozen=True)
 class Essence:
     """An image file without its metadata.
 
-    orientation: EXIF's, 1 to 8. size: (width, height) in pixels, where a decoder allocates memory as soon as it opens
-    the file. has_end: the file's last part is there; only JPEG is decoded without it.
+    format: its name, as Pillow has it. orientation: EXIF's, 1 to 8. size: (width, height) in pixels, where it is known
+    before a decoder opens the file, or the decoder allocates memory as soon as it does. has_end: the file's last part
+    is there; only JPEG is decoded without it. crop: what is shown of the picture, before it is turned: left, top,
+    right, bottom. bytes_per_pixel: what decoding it takes, at the most; docs/internals.md has the measurements.
     """
 
     file: bytes = field(repr=False)
+    format: str
     orientation: int = 1
     size: tuple[int, int] | None = None
     has_end: bool = True
+    crop: tuple[int, int, int, int] | None = None
+    bytes_per_pixel: int = BYTES_PER_PIXEL

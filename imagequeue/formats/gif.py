@@ -43,5 +43,5 @@ def essence(file: bytes) -> Essence:
         raise BadImage("The GIF has no image.")
     at = found.start()
     if at == head_bytes + len(control):
-        return Essence(file)
-    return Essence(b"".join((file[:head_bytes], control, memoryview(file)[at:])))
+        return Essence(file, "GIF")
+    return Essence(b"".join((file[:head_bytes], control, memoryview(file)[at:])), "GIF")

@@ -58,7 +58,7 @@ def essence(file: bytes) -> Essence:
     _check_scans(file, start, head, decodings=1 if has_end else 2)
     head.parts.append(view[start:])
     is_bare = sum(map(len, head.parts)) == len(file)
-    return Essence(file if is_bare else b"".join(head.parts), turned, has_end=has_end)
+    return Essence(file if is_bare else b"".join(head.parts), "JPEG", turned, has_end=has_end)
 
 
 def _read_head(head: _Head, view: memoryview, file: bytes) -> int:

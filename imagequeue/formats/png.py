@@ -48,7 +48,7 @@ def essence(file: bytes) -> Essence:
             kept.append(slice(at, end))
     turned = next((metadata[name] for name in _NAMES if metadata.get(name, 1) != 1), orientation.UPRIGHT)
     bare = file if len(kept) == 1 else b"".join(view[part] for part in kept)
-    return Essence(bare, turned)
+    return Essence(bare, "PNG", turned)
 
 
 def _is_right_transparency(file: bytes, length: int) -> bool:

@@ -38,7 +38,7 @@ def essence(file: bytes) -> Essence:
     if metadata_at is not None and whole > len(file):
         # Cut off in metadata at its end; libwebp would refuse the whole file.
         file = file[:4] + struct.pack("<I", metadata_at - 8) + file[8:metadata_at]
-    return Essence(file, exif if exif != orientation.UPRIGHT else xmp, _size(file))
+    return Essence(file, "WEBP", exif if exif != orientation.UPRIGHT else xmp, _size(file))
 
 
 def _chunks(file: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageCms
 
-from tests.support.pictures import encode
+from tests.support import directories, isobmff
+from tests.support.pictures import HAS_HEIC, encode
 from tests.support.segments import (
     SIGNATURE,
     boundaries,
@@ -68,6 +69,62 @@ def odd() -> Iterator[Hostile]:
     yield Hostile("gif of 10,000 frames", many_frames_gif(10_000), "pixels")
     for mode in ("1", "L", "P", "RGB"):
         yield Hostile(f"bmp {mode}", encode(colours(mode=mode), "BMP"), "pixels")
+
+
+def odd_later() -> Iterator[Hostile]:
+    """The same of the formats that came later: TIFF, JPEG 2000, AVIF, HEIC."""
+    for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "I;16B"):
+        image = colours(mode="L" if mode.startswith("I") else "RGBA" if mode == "PA" else mode).convert(mode)
+        for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits"):
+            yield Hostile(f"tiff {mode} {compression}", encode(image, "TIFF", compression=compression), "pixels")
+    for compression in ("group3", "group4", "tiff_ccitt"):
+        yield Hostile(f"tiff {compression}", encode(colours(mode="1"), "TIFF", compression=compression), "pixels")
+    yield Hostile("tiff jpeg", encode(colours(), "TIFF", compression="jpeg"), "pixels")
+    for mode in ("F", "I"):
+        yield Hostile(f"tiff {mode}", encode(colours(mode="L").convert(mode), "TIFF"), "bad")
+    yield Hostile("tiff of two pages", encode(colours(), "TIFF", save_all=True, append_images=[colours()]), "pixels")
+    for mode in ("L", "LA", "RGB", "RGBA"):
+        for options in ({}, {"no_jp2": True}, {"tile_size": (16, 16)}):
+            yield Hostile(f"jp2 {mode} {options}", encode(colours(mode=mode), "JPEG2000", **options), "pixels")
+    for format in ("AVIF", "HEIC") if HAS_HEIC else ("AVIF",):
+        for mode in ("L", "LA", "RGB", "RGBA"):
+            yield Hostile(f"{format} {mode}", encode(colours(mode=mode), format), "pixels")
+    yield Hostile("animated avif", encode(colours(), "AVIF", save_all=True, append_images=[colours()]), "pixels")
+
+
+def lies_later() -> Iterator[Hostile]:
+    """Sizes, counts, places and circles that are not so, of TIFF, JPEG 2000, AVIF and HEIC."""
+    yield from (Hostile(name, file, "bad") for name, file in directories.lies())
+    tiff = encode(colours(), "TIFF", compression="tiff_lzw")
+    yield Hostile(
+        "tiff that claims 65,000 x 65,000", directories.changed(tiff, {256: HUGE, 257: HUGE, 278: HUGE}), "large"
+    )
+    jp2 = encode(colours(), "JPEG2000")
+    yield Hostile("jp2 of 16,384 components", jp2.replace(jp2_components(3), jp2_components(16_384)), "bad")
+    yield Hostile("jp2 that claims 65,000 x 65,000", with_jp2_size(jp2, HUGE, HUGE), "large")
+    yield Hostile("jp2 whose boxes and pixels differ", jp2.replace(struct.pack(">II", 32, 48), bytes(8), 1), "bad")
+    at = jp2.index(b"\xff\x4f\xff\x51") + 24
+    yield Hostile("jp2 of many tiles", jp2[:at] + struct.pack(">II", 1, 1) + jp2[at + 8 :], "bad")
+    yield Hostile("jp2 in 10,000 boxes", jp2[:12] + b"\0\0\0\x08free" * 10_000 + jp2[12:], "bad")
+    for format in ("AVIF", "HEIC") if HAS_HEIC else ("AVIF",):
+        file = encode(colours(), format)
+        yield from (Hostile(f"{format} {name}", lie, verdict) for name, lie, verdict in isobmff.lies(file))
+    for format in ("TIFF", "JPEG2000", "AVIF", "HEIC") if HAS_HEIC else ("TIFF", "JPEG2000", "AVIF"):
+        file = encode(colours(), format)
+        for cut in (1, 4, 8, 12, 16, 40, 100, len(file) // 2, len(file) - 1):
+            yield Hostile(f"{format} cut off at {cut} of {len(file)}", file[:cut], "any")
+
+
+def jp2_components(count: int) -> bytes:
+    """How many the codestream has, and the first of them."""
+    return struct.pack(">H", count) + b"\7\1\1"
+
+
+def with_jp2_size(file: bytes, width: int, height: int) -> bytes:
+    """In its boxes, and in its codestream, in one tile."""
+    at = file.index(b"\xff\x4f\xff\x51") + 8
+    file = file[:at] + struct.pack(">IIIIII", width, height, 0, 0, width, height) + file[at + 24 :]
+    return file.replace(struct.pack(">II", 32, 48), struct.pack(">II", height, width), 1)
 
 
 def sizes() -> Iterator[Hostile]:
@@ -188,7 +245,6 @@ def lies() -> Iterator[Hostile]:
     for depth in (0, 1, 3, 16, 64, 65_535):
         yield Hostile(f"bmp of {depth} bits", bmp[:28] + struct.pack("<H", depth) + bmp[30:], "any")
     for name, file in (
-        ("a tiff", encode(colours(), "TIFF")),
         ("an icon", encode(colours(), "ICO")),
         ("a pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n"),
         ("a page", b"<!doctype html><svg onload=alert(1)>"),
@@ -237,4 +293,4 @@ def photoshop() -> bytes:
     return jpeg_segment(0xED, b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HBBI", 0x03ED, 0, 0, 2**32 - 1) + bytes(9))
 
 
-KINDS = (odd, sizes, claims, bombs, metadata, truncated, lies)
+KINDS = (odd, odd_later, sizes, claims, bombs, metadata, truncated, lies, lies_later)

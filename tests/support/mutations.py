@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tests.support.hostile import ORIENTATION, colours
-from tests.support.pictures import encode
+from tests.support.pictures import HAS_HEIC, encode
 from tests.support.segments import SIGNATURE, jpeg_segments, png_chunk, png_chunks, riff, riff_chunks
 
 # What lengths, sizes and counts are at their most unpleasant.
@@ -31,6 +31,17 @@ def valid_files() -> dict[str, bytes]:
         "webp": encode(colours(), "WEBP", exif=exif),
         "webp lossless": encode(colours(mode="RGBA"), "WEBP", lossless=True),
         "webp animated": encode(colours(), "WEBP", save_all=True, append_images=frames),
+        "tiff": encode(colours(), "TIFF"),
+        "tiff lzw": encode(colours(mode="RGBA"), "TIFF", compression="tiff_lzw"),
+        "tiff jpeg": encode(colours(), "TIFF", compression="jpeg"),
+        "tiff palette": encode(colours(mode="P"), "TIFF", compression="packbits"),
+        "jp2": encode(colours(mode="RGBA"), "JPEG2000"),
+        "j2k": encode(colours(), "JPEG2000", no_jp2=True, tile_size=(32, 32)),
+        "avif": encode(colours(), "AVIF", exif=exif),
+        "avif alpha": encode(colours(mode="RGBA"), "AVIF"),
+        "avif animated": encode(colours(), "AVIF", save_all=True, append_images=frames),
+        **({"heic": encode(colours(), "HEIC"), "heic alpha": encode(colours(mode="RGBA"), "HEIC")} if HAS_HEIC else {}),
+        **({"heic tiles": encode(colours((130, 70)), "HEIC", tile_size=64)} if HAS_HEIC else {}),
         "bmp": encode(colours(), "BMP"),
         "bmp palette": encode(colours(mode="P"), "BMP"),
     }

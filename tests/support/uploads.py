@@ -73,7 +73,9 @@ def no_images() -> Iterator[tuple[str, bytes]]:
     yield "svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
     yield "pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n"
     yield "zip", b"PK\x03\x04" + bytes(200)
-    yield "tiff", encode(Image.new("RGB", (20, 20)), "TIFF")
+    yield "icon", encode(Image.new("RGB", (20, 20)), "ICO")
+    yield "floating-point tiff", encode(Image.new("F", (20, 20)), "TIFF")
+    yield "heic, only its head", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     yield "ico", encode(Image.new("RGB", (16, 16)), "ICO")
     yield "eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
     yield "jpeg, only its first bytes", jpeg[:3]

@@ -8,12 +8,11 @@ from typing import Any
 
 from imagequeue import images
 from imagequeue.errors import ImageQueueError, TooLarge
+from imagequeue.formats.essence import BYTES_PER_PIXEL
 from imagequeue.web.decoding import documents
 from imagequeue.web.decoding.packing import unpacked
 
-# What decoding takes for each pixel, at the most (WebP), and what parsing takes for each byte of JSON (empty lists);
-# docs/internals.md has the measurements.
-BYTES_PER_PIXEL = 18
+# What parsing takes for each byte of JSON (empty lists); docs/internals.md has the measurements.
 BYTES_PER_JSON_BYTE = 26
 # A task that may take more waits for its turn among the large ones. It is a photograph of 8 megapixels, or 5.5 MB of
 # JSON.
@@ -50,8 +49,8 @@ def _allow(head: Mapping[str, Any], wanted: int) -> None:
 def _decode(head: Mapping[str, Any], parts: list[bytes]) -> Reply:
     """One image file as pixels; see images.decode."""
 
-    def room_for(pixels: int) -> AbstractContextManager[None]:
-        _allow(head, pixels * BYTES_PER_PIXEL)
+    def room_for(needed: int) -> AbstractContextManager[None]:
+        _allow(head, needed)
         return nullcontext()
 
     width, height = head["size"]
