@@ -176,8 +176,8 @@ class DecoderPool:
 
         reply, parts = self._asked(head | {"may_be_large": False}, content, turn, accept)
         if "needs" in reply:
-            with self._large.turn_of(min(int(reply["needs"]), self._large_bytes), turn):
-                reply, parts = self._asked(head | {"may_be_large": True}, content, turn, accept)
+            with self._large.turn_of(needs := min(int(reply["needs"]), self._large_bytes), turn):
+                reply, parts = self._asked(head | {"may_be_large": True, "needs": needs}, content, turn, accept)
         if "error" in reply:
             raise self._refusal(reply)
         return reply, parts
