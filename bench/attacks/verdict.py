@@ -57,7 +57,7 @@ class Seen:
 def decoders_bound_mb(decoders: int, *, max_image_pixels: int, max_upload_bytes: int) -> float:
     """As docs/internals.md has it, of one web process's decoders together."""
     each = 7e6 + (32 + 144) * 2**20
-    return (12e6 + each * decoders + max(18 * max_image_pixels, 52 * max_upload_bytes)) / 1e6
+    return (15e6 + each * decoders + max(18 * max_image_pixels, 52 * max_upload_bytes)) / 1e6
 
 
 def broken(seen: Seen, wanted: Wanted) -> list[str]:
