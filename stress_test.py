@@ -29,7 +29,10 @@ from imagequeue.stress.text import LiveLine, compare, describe
 from settings import load_or_exit
 
 SAMPLES = Path(__file__).with_name("samples")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp",
+    ".tif", ".tiff", ".jp2", ".j2k", ".avif", ".heic", ".heif",
+)  # fmt: skip
 REQUESTS = 500
 CONNECTIONS = 32
 # With a rate they are what may be unanswered at a time before a due request has to wait for a connection.

@@ -11,7 +11,7 @@ export class Problem extends Error {
   }
 }
 
-const READ = "JPEG, PNG, WebP, GIF and BMP can be read.";
+const READ = "JPEG, PNG, WebP, AVIF, HEIC, GIF, TIFF, JPEG 2000 and BMP can be read.";
 
 export function tooManyBytes(file, most) {
   const has = size(file.size) === size(most) ? "a little more" : size(file.size);
@@ -31,9 +31,12 @@ export function refused(response, body) {
   const retryAfter = isTransient ? Number(header) || 0 : null;
   // A job's id leads to its trace; a request that was refused has none.
   const id = ["job_failed", "deadline_exceeded", "job_lost", "cancelled"].includes(code) ? body.id : "";
+  // An image all the same, of a format or a kind that the server names.
+  if (code === "bad_image" && NAMED.test(message)) return new Problem(message);
   return new Problem(SENTENCES[code] ?? (message || STATUSES[response.status] || "Something broke in the server."), { retryAfter, id });
 }
 
+const NAMED = /(is|are) not read (here|by this server)/;
 const SENTENCES = {
   bad_image: `This is not an image, or it is damaged. ${READ}`,
   unsupported_type: `This is not an image. ${READ}`,
