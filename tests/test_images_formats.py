@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import PIL
 import pytest
 from PIL import Image
 
@@ -13,6 +14,8 @@ from tests.support.pictures import HAS_HEIC, encode
 from tests.test_images import TURNS, colours
 
 SIZE = (60, 40)
+# Not found out by trying: Pillow 11.3, which lacks it, crashes some time after its encoder has failed.
+HAS_ZSTD = int(PIL.__version__.split(".")[0]) >= 13
 # As near to lossless as their writers come: colour is stored as luminance and chrominance.
 BEST: dict[str, dict[str, object]] = {
     "TIFF": {},
@@ -55,6 +58,8 @@ def test_each_format_gives_the_pixels_of_the_png(format: str, mode: str) -> None
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 def test_each_kind_of_tiff_gives_the_pixels_of_the_png(mode: str, compression: str | None) -> None:
     image = with_alpha(mode) if mode.endswith("A") else colours().convert(mode)
+    if compression == "zstd" and not HAS_ZSTD:
+        pytest.skip("this Pillow's libtiff is built without Zstandard")
     png = image if mode in ("1", "L", "LA", "P", "RGB", "RGBA") else image.convert("RGB")
     assert difference(encode(image, "TIFF", compression=compression), png) <= (2 if mode == "YCbCr" else 0)
 

@@ -15,13 +15,18 @@ _SEQUENCE, _FRAME_HEADER, _FRAME = 1, 3, 6
 _CONFIGURATION_BYTES = 4
 
 
-def sizes(configuration: bytes, picture: bytes) -> Iterator[tuple[int, int]]:
-    """(width, height) of each sequence header in the contents of a box av1C and in a picture: no frame is larger.
+def stated_sizes(configuration: bytes) -> Iterator[tuple[int, int]]:
+    """(width, height) of each sequence header in the contents of a box av1C. Raises BadImage as `own_sizes`."""
+    return own_sizes(configuration, configuration[_CONFIGURATION_BYTES:])
+
+
+def own_sizes(configuration: bytes, picture: bytes) -> Iterator[tuple[int, int]]:
+    """(width, height) of each sequence header in a picture: none of its frames is larger.
 
     Raises BadImage for more units or frames than are taken, and where they are broken.
     """
     frames = 0
-    for kind, unit in (*_units(configuration[_CONFIGURATION_BYTES:]), *_units(picture)):
+    for kind, unit in _units(picture):
         if kind == _SEQUENCE:
             yield _size(Bits(unit))
         frames += kind in (_FRAME_HEADER, _FRAME)

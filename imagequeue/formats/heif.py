@@ -21,6 +21,8 @@ AVIF, HEIC = "AVIF", "HEIC"
 BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf 1pic".split())
 # What decoding takes for each pixel at the most, without alpha and with it; docs/internals.md has the measurements.
 BYTES_PER_PIXEL = {AVIF: (15, 18), HEIC: (17, 22)}
+# Of one of the properties that are kept; a codec's parameters have some hundreds.
+MAX_PROPERTY_BYTES = 16 * 1024
 # Of the brands that a file says it has, as many are looked at.
 _MAX_BRANDS = 64
 # A codec's blocks go beyond a picture's edge by so much at most.
@@ -28,9 +30,10 @@ _BLOCK = 64
 # The tiles of a small picture may be larger than it is.
 _SMALL_TILE = 1024
 
-_CODED = {b"av01": (AVIF, b"av1C", av1.sizes), b"hvc1": (HEIC, b"hvcC", hevc.sizes)}
+_CODED = {b"av01": (AVIF, b"av1C", av1), b"hvc1": (HEIC, b"hvcC", hevc)}
 # Of these a decoder's pixels depend; where colour has a profile instead of numbers, it is left out.
 _KEPT = frozenset({b"ispe", b"pixi", b"av1C", b"hvcC", b"colr", b"auxC", b"a1op", b"a1lx", b"lsel"})
+_PROFILES = (b"prof", b"rICC")
 _DONE_HERE = frozenset({b"clap", b"irot", b"imir"})
 _UNNEEDED = frozenset({b"pasp", b"clli", b"mdcv", b"cclv", b"amve", b"ndwt", b"rloc", b"udes", b"rref"})
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
@@ -75,6 +78,8 @@ class _Reader:
         self._kept: list[Kept] = []
         self._references: list[Reference] = []
         self._checked: set[object] = set()
+        # What parameters say that thousands of tiles may share.
+        self._stated: dict[bytes, list[tuple[int, int]]] = {}
         self._left = 2 * len(file)
         self._format = ""
 
@@ -127,7 +132,7 @@ class _Reader:
     def _coded(self, item: Item) -> Kept:
         if item.kind not in _CODED:
             raise BadImage("The file's picture has tiles of a kind that is not read here; AV1 and HEVC are.")
-        format, configuration, sizes = _CODED[item.kind]
+        format, configuration, codec = _CODED[item.kind]
         if self._format not in ("", format):
             raise BadImage("The file's picture is partly AV1 and partly HEVC.")
         self._format = format
@@ -141,7 +146,9 @@ class _Reader:
             self._left -= sum(end - start for start, end in item.extents)
             if self._left < 0:
                 raise BadImage(f"The {format} has pictures of more bytes than the file has.")
-            found = list(sizes(contents[configuration], self._items.content(item)))
+            if (parameters := contents[configuration]) not in self._stated:
+                self._stated[parameters] = list(codec.stated_sizes(parameters))
+            found = self._stated[parameters] + list(codec.own_sizes(parameters, self._items.content(item)))
             if not found:
                 raise BadImage(f"The {format} is cut off before its picture's own header.")
             for width, height in found:
@@ -176,6 +183,8 @@ class _Reader:
             if is_essential and kind not in _KEPT | _DONE_HERE | _UNNEEDED:
                 raise BadImage(f"The file's picture has a property {kind!r}, which is not read here.")
             contents[kind] = content
+            if kind in _KEPT and len(content) > MAX_PROPERTY_BYTES and content[:4] not in _PROFILES:
+                raise BadImage(f"The file's picture has a property of more than {MAX_PROPERTY_BYTES} bytes.")
             if kind in _KEPT and (kind != b"colr" or content[:4] == b"nclx"):
                 kept.append((box(kind, content), is_essential))
         fields = Fields(contents.get(b"ispe", b""), 0, len(contents.get(b"ispe", b"")))

@@ -8,8 +8,8 @@ from imagequeue.errors import BadImage
 from imagequeue.formats.bits import Bits
 from imagequeue.formats.isobmff import Fields
 
-# A picture is one unit for each slice; of the ones around it there are a few.
-MAX_UNITS = 2_000
+# The highest levels allow 600 slices in a picture (annex A.4), each of which is a unit; of others there are a few.
+MAX_UNITS = 650
 
 _SPS = 33
 _SLICES = range(32)
@@ -19,15 +19,24 @@ _LENGTH_SIZE, _ARRAYS = 21, 22
 _ESCAPED = b"\0\0\3"
 
 
-def sizes(configuration: bytes, picture: bytes) -> Iterator[tuple[int, int]]:
-    """(width, height) of each sequence parameter set in the contents of a box hvcC and in a picture.
+def stated_sizes(configuration: bytes) -> Iterator[tuple[int, int]]:
+    """(width, height) of each sequence parameter set in the contents of a box hvcC. Raises BadImage as `own_sizes`."""
+    if len(configuration) <= _ARRAYS:
+        raise BadImage("The HEIC has no parameters of its picture.")
+    return _sizes(_parameters(configuration))
+
+
+def own_sizes(configuration: bytes, picture: bytes) -> Iterator[tuple[int, int]]:
+    """(width, height) of each sequence parameter set in a picture whose parameters are those.
 
     Raises BadImage for more units or pictures than are taken, and where they are broken.
     """
-    if len(configuration) <= _ARRAYS:
-        raise BadImage("The HEIC has no parameters of its picture.")
+    return _sizes(_units(picture, (configuration[_LENGTH_SIZE] & 3) + 1))
+
+
+def _sizes(units: Iterator[bytes]) -> Iterator[tuple[int, int]]:
     pictures = 0
-    for unit in (*_parameters(configuration), *_units(picture, (configuration[_LENGTH_SIZE] & 3) + 1)):
+    for unit in units:
         if len(unit) < 3:
             continue
         kind = unit[0] >> 1 & 0x3F

@@ -50,6 +50,8 @@ class Items:
         self._file = file
         self._items: dict[int, Item] = {}
         self._properties: list[Box] = []
+        # By their places, so that what thousands of items share is copied once.
+        self._contents: dict[int, bytes] = {}
         self.primary = 0
         self._idat: Box | None = None
         # The box has a version and flags in front of its boxes.
@@ -76,6 +78,8 @@ class Items:
         """The item's bytes. Raises BadImage where they are not all there."""
         if not item.is_here:
             raise BadImage("The file is cut off, or has its picture elsewhere.")
+        if sum(end - start for start, end in item.extents) > len(self._file):
+            raise BadImage("The file has a picture of more bytes than the file has.")
         return b"".join(self._file[start:end] for start, end in item.extents)
 
     def properties(self, item: Item) -> Iterator[Property]:
@@ -86,7 +90,9 @@ class Items:
                 if place > len(self._properties):
                     raise BadImage("The file lacks a property that one of its pictures has.")
                 found = self._properties[place - 1]
-                yield Property(found.kind, self._file[found.start : found.end], is_essential)
+                if place not in self._contents:
+                    self._contents[place] = self._file[found.start : found.end]
+                yield Property(found.kind, self._contents[place], is_essential)
 
     def referring(self, kind: bytes, to: int) -> Iterator[int]:
         """The numbers of the items that refer to one in this way."""

@@ -43,7 +43,7 @@ _BEGINNINGS = (
 # A type, and then how many there are.
 _ICON = re.compile(rb"\0\0[\1\2]\0[^\0]")
 _NETPBM = re.compile(rb"P[1-7][ \t\r\n]")
-_MARKUP = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<[!?a-zA-Z]")
+_MARKUP = re.compile(rb"<[!?a-zA-Z]")
 # In a document of XML, how far from its beginning its first element is looked for.
 _MARKUP_BYTES = 4096
 
@@ -61,7 +61,7 @@ def name(file: bytes) -> str | None:
         return "an icon (ICO, CUR)"
     if _NETPBM.match(file):
         return "Netpbm (PNM)"
-    if _MARKUP.match(file[:_MARKUP_BYTES]):
-        head = file[:_MARKUP_BYTES].lower()
+    head = file[:_MARKUP_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if _MARKUP.match(head):
         return "HTML" if b"<html" in head or b"<!doctype html" in head else "SVG" if b"<svg" in head else "XML"
     return None

@@ -18,13 +18,14 @@ def sequence(width: int, height: int) -> bytes:
 
 def test_each_header_counts_wherever_it_is() -> None:
     picture = sequence(640, 480) + b"\x32\x01\0" + sequence(65_536, 1)
-    assert list(av1.sizes(CONFIGURATION + sequence(8, 9), picture)) == [(8, 9), (640, 480), (65_536, 1)]
+    assert list(av1.stated_sizes(CONFIGURATION + sequence(8, 9))) == [(8, 9)]
+    assert list(av1.own_sizes(CONFIGURATION, picture)) == [(640, 480), (65_536, 1)]
 
 
 def test_more_frames_and_units_than_are_taken_are_refused() -> None:
     frame = b"\x32\x01\0"
-    assert not list(av1.sizes(CONFIGURATION, frame * av1.MAX_FRAMES))
+    assert not list(av1.own_sizes(CONFIGURATION, frame * av1.MAX_FRAMES))
     with pytest.raises(BadImage, match="more than 4 frames"):
-        list(av1.sizes(CONFIGURATION, frame * (av1.MAX_FRAMES + 1)))
+        list(av1.own_sizes(CONFIGURATION, frame * (av1.MAX_FRAMES + 1)))
     with pytest.raises(BadImage, match="more than 200 units"):
-        list(av1.sizes(CONFIGURATION, b"\x12\0" * 1000))
+        list(av1.own_sizes(CONFIGURATION, b"\x12\0" * 1000))

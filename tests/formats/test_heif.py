@@ -52,6 +52,14 @@ def test_equal_tiles_are_kept_once() -> None:
     assert len(bare) <= len(file)
 
 
+def test_a_property_of_megabytes_is_refused_and_a_profile_of_as_many_left_out() -> None:
+    profile = encode(colours(), "AVIF", icc_profile=bytes(200_000))
+    assert len(heif.essence(profile).file) < 10_000
+    at = profile.index(b"colrprof")
+    with pytest.raises(BadImage, match="property of more than 16384 bytes"):
+        heif.essence(profile[:at] + b"colrnclx" + profile[at + 8 :])
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_each_lie_is_refused_with_a_reason(format: str) -> None:
     lies = list(isobmff.lies(encode(colours(), format)))

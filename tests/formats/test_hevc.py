@@ -35,21 +35,24 @@ SLICE = b"\x26\1\x80"
 
 
 def test_each_parameter_set_counts_wherever_it_is() -> None:
-    found = hevc.sizes(configuration(parameters(640, 480)), unit(parameters(16_384, 8)) + unit(SLICE))
-    assert list(found) == [(640, 480), (16_384, 8)]
+    stated = configuration(parameters(640, 480))
+    assert list(hevc.stated_sizes(stated)) == [(640, 480)]
+    assert list(hevc.own_sizes(stated, unit(parameters(16_384, 8)) + unit(SLICE))) == [(16_384, 8)]
 
 
 def test_a_second_picture_is_refused_and_a_second_slice_is_not() -> None:
-    assert list(hevc.sizes(configuration(parameters(8, 8)), unit(SLICE) + unit(b"\x26\1\0"))) == [(8, 8)]
+    assert not list(hevc.own_sizes(configuration(), unit(SLICE) + unit(b"\x26\1\0")))
     with pytest.raises(BadImage, match="several pictures"):
-        list(hevc.sizes(configuration(parameters(8, 8)), unit(SLICE) * 2))
+        list(hevc.own_sizes(configuration(), unit(SLICE) * 2))
 
 
 def test_more_units_than_are_taken_are_refused() -> None:
-    with pytest.raises(BadImage, match="more than 2000 units"):
-        list(hevc.sizes(configuration(parameters(8, 8)), unit(b"\x4e\1\0") * 3000))
+    with pytest.raises(BadImage, match="more than 650 units"):
+        list(hevc.own_sizes(configuration(), unit(b"\x4e\1\0") * 1000))
+    with pytest.raises(BadImage, match="more than 650 units"):
+        list(hevc.stated_sizes(configuration(*[parameters(8, 8)] * 1000)))
 
 
 def test_what_has_no_parameters_is_refused() -> None:
     with pytest.raises(BadImage, match="no parameters"):
-        list(hevc.sizes(b"", b""))
+        list(hevc.stated_sizes(b""))
