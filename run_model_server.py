@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from types import FrameType
 import logutil
 from imagequeue import kerasmodel
 from imagequeue import model as models
+from imagequeue.batchlatency import BatchLatency
 from imagequeue.connections import connect, host_name, without_secrets
 from imagequeue.doorbell import Doorbell
 from imagequeue.errors import ConfigurationError, ModelWrong, WeightsMissing
@@ -29,7 +31,7 @@ from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease, owner_name
 from imagequeue.logstream import LogStream
 from imagequeue.selfcheck import WRONG_EXIT_CODE, SelfCheck, images_for
-from imagequeue.warmup import warm_up
+from imagequeue.warmup import LONGEST_BATCH, warm_up
 from imagequeue.worker import Worker
 from imagequeue.workermetrics import WorkerMetrics
 from settings import Settings, given_by_user, help_text, load_or_exit
@@ -113,7 +115,7 @@ def build_worker(
         Doorbell(queue("doorbell", bell_seconds + min(2.0, lease / 3)).client, commands, seconds=bell_seconds),
         Lease(queue("heartbeat", min(3.0, lease / 3)), seconds=lease, facts=facts),
         model,
-        max_batch=max_batch,
+        BatchLatency(model, max_batch=max_batch, longest=math.inf if settings.max_batch_size else LONGEST_BATCH),
         max_crashes=settings.max_crashes,
         reap_interval=min(3.0, lease / 3),
         at=faults.at,

@@ -107,7 +107,13 @@ class Settings:
     trusted_proxies: int = _setting(0, casts.count(0), "proxies in front that add to X-Forwarded-For")
     imagequeue_api_key: str = _setting("", casts.text, "the key that the two clients send", is_secret=True)
     poll_interval: float = _setting(1.0, casts.seconds(0.05), "seconds; the fallback behind pub/sub")
-    max_queue_length: int = _setting(1024, casts.count(1), "images that may wait; beyond it 503")
+    max_queue_length: int | None = _setting(
+        None,
+        casts.auto_or_count,
+        "images that may wait; beyond it 503. `auto`: as many as the workers will compute in time, and never more than "
+        "4096",
+        shown="auto",
+    )
     max_queue_bytes: int = _setting(0, casts.count(0), "bytes that may wait in Redis; 0 for no such limit")
     max_upload_bytes: int = _setting(10 * 2**20, casts.count(1), "the largest image file, and the largest upload")
     max_image_pixels: int = _setting(50_000_000, casts.count(1), "width times height of the largest image")
@@ -156,7 +162,7 @@ class Settings:
         shown="`~/.cache/imagequeue`",
     )
     max_batch_size: int | None = _setting(
-        None, casts.batch_size, "images computed together; `auto` measures which size is best", shown="auto"
+        None, casts.auto_or_count, "images computed together; `auto` measures which size is best", shown="auto"
     )
     lease_seconds: float = _setting(
         15.0, casts.seconds(0.3), "how long a silent worker keeps its jobs; longer than its largest batch takes"

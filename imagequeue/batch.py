@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from imagequeue.errors import JobFailed
 from imagequeue.events import fail, warn
 from imagequeue.job import Job, Prediction, Result, id_of
-from imagequeue.jobqueue import Claimed
 from imagequeue.model import Model
+from imagequeue.replies import Claimed
 from imagequeue.runtimes import Pixels
 
 Answers = tuple[list[tuple[Prediction, ...]], float]
@@ -42,7 +42,8 @@ class Batch:
         """
         self.token = token
         self._claims = claims
-        self._claimed = time.perf_counter()
+        # An instant of time.perf_counter.
+        self.claimed_at = time.perf_counter()
         self._model = model
         self._worker_id = worker_id
         self._given_up: dict[str, Outcome] = {}
@@ -50,6 +51,8 @@ class Batch:
         self._pixels = model.batch_of([job.pixels for job in self._jobs]) if self._jobs else None
         self._computed: Future[Answers] | None = None
         self._started = 0.0
+        # Seconds that the model took; 0 until it has answered, and where it has failed.
+        self.model_seconds = 0.0
 
     def __len__(self) -> int:
         """How many documents were claimed, those that could not be decoded included."""
@@ -70,22 +73,19 @@ class Batch:
     def is_started(self) -> bool:
         return self._started > 0
 
-    def wait_until_nearly_done(self, lead: float, since: float) -> None:
-        """Until `lead` seconds before the model will be done, as far as its pace tells, or until it is.
-
-        since: the instant (of time.perf_counter) from which on it had the model to itself.
-        """
+    def wait(self, seconds: float) -> None:
+        """Until the model is done with it, but no longer than that."""
         if self._computed is not None:
-            expected = self._model.seconds_for(len(self._jobs))
-            passed = time.perf_counter() - since
-            wait_for([self._computed], timeout=max(0.0, expected - lead - passed))
+            wait_for([self._computed], timeout=seconds)
 
     def outcomes(self, tick: Callable[[], object]) -> list[Outcome]:
         """The outcome of each job, in claim order; waits for the model. tick: called while more is to be done."""
         found = dict(self._given_up)
         if self._computed is not None:
             try:
-                found |= self._described(self._jobs, self._computed.result())
+                answers = self._computed.result()
+                found |= self._described(self._jobs, answers)
+                self.model_seconds = answers[1] / 1000
             except Exception as error:
                 found |= self._one_by_one(error, tick)
         return [found[id_of(claimed.document)] for claimed in self._claims]
@@ -130,7 +130,7 @@ class Batch:
         facts = {
             # By Redis's clock; from then on only lengths, so that this host's clock does not matter.
             "claimed_at": self._claims[0].claimed_at,
-            "waited_ms": round((self._started - self._claimed) * 1000, 2),
+            "waited_ms": round((self._started - self.claimed_at) * 1000, 2),
             "inference_ms": round(inference_ms, 2),
             "batch": len(jobs),
             "worker": self._worker_id,

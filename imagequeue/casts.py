@@ -64,7 +64,8 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     return Path(home) / "imagequeue" if home else None
 
 
-def batch_size(value: str) -> int | None:
+def auto_or_count(value: str) -> int | None:
+    """None for auto."""
     if value.lower() == "auto":
         return None
     try:

@@ -6,70 +6,23 @@ Redis or the network does wrong leaves this file as RedisDown, with a reason a p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 
+from imagequeue.backlog import BURST, STANDING_WAIT, Backlog
 from imagequeue.connections import is_demoted, is_wrong_type, or_none, redis_errors
-from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, QueueFull, RedisDown
+from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, RedisDown
 from imagequeue.job import Job, Result
+from imagequeue.latency import UNKNOWN_LATENCY, Latency
 from imagequeue.mending import finite, numbers_in, set_aside
+from imagequeue.replies import Claimed, Completed, Reaped
 from imagequeue.scripts import Scripts
 
 # Documents kept in `dead`: 200 kB each.
 MAX_DEAD = 100
-# At most this many seconds are asked of a refused client, however slow the drain.
-MAX_RETRY_AFTER = 60
-# And so many while nothing has been drained yet.
-UNKNOWN_RETRY_AFTER = 5
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """How many jobs wait, and how many seconds it takes to drain each of them, as measured lately; 0 if unknown."""
-
-    depth: int
-    seconds_each: float
-
-    def refusal(self) -> QueueFull:
-        """What a client hears for whom that is too much."""
-        wanted = math.ceil(self.depth * self.seconds_each) if self.seconds_each else UNKNOWN_RETRY_AFTER
-        return QueueFull(f"The queue is full: {self.depth} images wait.", max(1, min(MAX_RETRY_AFTER, wanted)))
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A document as it was claimed: how long it waited, in ms, how often it was claimed and crashed so far."""
-
-    document: bytes
-    queued_ms: int
-    attempts: int
-    crashes: int
-    # By Redis's clock, Unix ms.
-    claimed_at: int = 0
-
-
-@dataclass(frozen=True)
-class Completed:
-    """How many results were the first for their job, how many jobs wait now, and how many suspects."""
-
-    stored: int
-    waiting: int
-    suspects: int
-
-
-@dataclass(frozen=True)
-class Reaped:
-    """What one reaping found: suspects that wait, workers reaped, jobs handed back, jobs given up."""
-
-    suspects: int
-    workers: int
-    jobs: int
-    convicted: int
 
 
 class JobQueue:
@@ -119,24 +72,29 @@ class JobQueue:
         max_length: int,
         max_bytes: int = 0,
         needs_worker: bool = True,
+        standing_wait: float = STANDING_WAIT,
     ) -> Backlog:
         """Accept `job`, to be answered within `timeout` seconds; returns what waits now.
 
+        max_length, max_bytes: of all that waits. standing_wait: seconds; 0 for a job that nobody waits for, which may
+        wait up to its deadline.
         Raises QueueFull, NoWorkers, RedisDown; after either of the first two the job is certainly not queued.
         """
         document = job.encode()
         limits = (int(timeout * 1000), max_length, max_bytes, int(needs_worker), self.ttl_ms, len(document))
+        waits = (int(standing_wait * 1000), int(BURST * 1000))
         with self._errors():
             pipeline = self.client.pipeline(transaction=True)
             pipeline.rpush(self.name, document)
             # Its text, not its digest: a script that Redis has forgotten would leave the document there.
-            pipeline.eval(self._enqueue_text, 1, self.name, job.id, *limits)
-            _, (word, depth, drained, drained_ms) = pipeline.execute()
-        if word == b"FULL":
-            raise _backlog(depth, drained, drained_ms).refusal()
+            pipeline.eval(self._enqueue_text, 1, self.name, job.id, *limits, *waits)
+            _, (word, depth, each, most) = pipeline.execute()
+        backlog = Backlog(int(depth), max(0.0, finite(each)) / 1000, int(most))
+        if word in (b"FULL", b"LATE"):
+            raise backlog.refusal(is_late=word == b"LATE")
         if word == b"NO_WORKERS":
             raise NoWorkers("No worker is alive to classify the image.", retry_after=5)
-        return _backlog(depth, drained, drained_ms)
+        return backlog
 
     def look_up(self, ids: Sequence[str]) -> list[tuple[bytes | None, bool]]:
         """For each id its result's envelope, if there is one, and whether the job is known: one round trip."""
@@ -209,14 +167,25 @@ class JobQueue:
         if self._run("heartbeat", worker_id, int(lease_seconds * 1000), verb, *facts) == b"FENCED":
             raise Fenced(f"{worker_id} has no lease.")
 
-    def claim(self, worker_id: str, *, lease_seconds: float, token: str, limit: int, held: int = 0) -> list[Claimed]:
+    def claim(
+        self,
+        worker_id: str,
+        *,
+        lease_seconds: float,
+        token: str,
+        limit: int,
+        held: int = 0,
+        latency: Latency = UNKNOWN_LATENCY,
+    ) -> list[Claimed]:
         """The next batch, in order, at most `limit` jobs; empty when there is nothing to do. Raises Fenced.
 
         token: new for each claim, and the same when that claim is repeated.
         held: how many documents from earlier claims are still in hand, not completed.
+        latency: of the model, for this batch; jobs with less time left are answered and not returned.
         """
+        times = (f"{seconds * 1000:.3f}" for seconds in (latency.one, latency.more, latency.ahead))
         word, *rest = self._run(
-            "claim", worker_id, int(lease_seconds * 1000), token, limit, held, self.ttl_ms, MAX_DEAD
+            "claim", worker_id, int(lease_seconds * 1000), token, limit, held, self.ttl_ms, MAX_DEAD, *times
         )
         if word == b"FENCED":
             raise Fenced(f"{worker_id} has no lease.")
@@ -226,10 +195,23 @@ class JobQueue:
             for document, enqueued_ms, attempts, crashes in zip(*(flat[i::4] for i in range(4)), strict=True)
         ]
 
-    def complete(self, worker_id: str, token: str, results: Sequence[tuple[Job, Result]]) -> Completed:
-        """Store and publish results of the batch that was claimed with `token`, in claim order."""
+    def complete(
+        self,
+        worker_id: str,
+        token: str,
+        results: Sequence[tuple[Job, Result]],
+        *,
+        busy: float = 0.0,
+        limit: int = 1,
+    ) -> Completed:
+        """Store and publish results of the batch that was claimed with `token`, in claim order.
+
+        busy: seconds that the worker has been busy with these jobs alone, for the drain rate; 0: that says nothing.
+        limit: most jobs in a batch of this worker.
+        """
         args = [part for job, result in results for part in (job.id, job.reply_to, result.encode())]
-        return Completed(*map(int, self._run("complete", worker_id, self.ttl_ms, token, *args)))
+        times = (f"{busy * 1000:.3f}", limit)
+        return Completed(*map(int, self._run("complete", worker_id, self.ttl_ms, token, *times, *args)))
 
     def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
         """Give one job up with an error result, and keep its document in `dead`; False if it had a result."""
@@ -293,8 +275,3 @@ class JobQueue:
         with self._errors():
             stats = cast("dict[bytes, bytes]", self.client.hgetall(self.key("stats")))
         return numbers_in(stats.items())
-
-
-def _backlog(depth: int, drained: bytes, drained_ms: bytes) -> Backlog:
-    jobs, milliseconds = finite(drained), finite(drained_ms)
-    return Backlog(int(depth), milliseconds / jobs / 1000 if jobs > 0 and milliseconds > 0 else 0.0)

@@ -24,7 +24,8 @@ _COUNTED = {
     "enqueued": "Images that the queue took.",
     "completed": "Images that were classified.",
     "expired": "Images whose deadline passed before a worker saw them.",
-    "refused": "Images that the queue refused because it was full.",
+    "too_late": "Images that were not computed because too little time was left before their deadline.",
+    "refused": "Images that the queue refused: it was full, or they would have been late.",
     "failed": "Images that the model failed on.",
     "crashes": "Times that a worker died while holding an image.",
     "convicted": "Images given up because their workers kept dying.",
@@ -53,6 +54,7 @@ class QueueCollector(Collector):
         yield _gauge("queue_depth", "Images that wait.", overview.depth)
         yield _gauge("queue_suspects", "Images that wait alone because their worker died.", overview.suspects)
         yield _gauge("queue_oldest_age_seconds", "How long the oldest waiting image has waited.", overview.oldest_age)
+        yield _gauge("queue_wait_seconds", "How long a new image would wait, by the drain rate.", overview.wait)
         yield _gauge("live_workers", "Workers that hold a lease.", overview.live_workers)
         yield _gauge("dead_kept", "Documents that lie aside for inspection.", overview.dead)
         for counter, text in _COUNTED.items():

@@ -17,7 +17,7 @@ from imagequeue.jobqueue import JobQueue
 from imagequeue.mending import numbers_in
 
 # What is counted in Redis, by every process together, since the queue was made.
-COUNTERS = ("enqueued", "completed", "expired", "refused", "failed", "crashes", "convicted", "dead")
+COUNTERS = ("enqueued", "completed", "expired", "too_late", "refused", "failed", "crashes", "convicted", "dead")
 BATCH_PREFIX = "batch:"
 # For how long a look is as good as a new one.
 FRESH_SECONDS = 0.5
@@ -49,7 +49,7 @@ class Overview:
 
     depth: jobs that wait, suspects not counted. oldest_age: seconds that the longest waiting job has waited.
     dead: documents kept for inspection. counters: see COUNTERS. batch_sizes: how many batches had so many jobs.
-    drained_per_s: the rate of the workers while there is work.
+    drained_per_s: the rate of all live workers while there is work; 0 if unknown.
     """
 
     at: float
@@ -66,12 +66,19 @@ class Overview:
     def live_workers(self) -> int:
         return sum(worker.is_live for worker in self.workers)
 
+    @property
+    def wait(self) -> float:
+        """Seconds that a new job would wait until a worker claims it, by the drain rate; 0 if that is unknown."""
+        return self.depth / self.drained_per_s if self.drained_per_s else 0.0
+
 
 def look(queue: JobQueue) -> Overview:
     """Ask Redis, once. Raises RedisDown."""
     now, depth, suspects, oldest, dead, counted, workers = queue.look_around()
     stats = numbers_in(_pairs(counted))
+    # Of one worker; see complete.lua.
     milliseconds = stats.get("drained_ms", 0.0)
+    live = sum(lease_end > now for _, lease_end, _ in workers)
     return Overview(
         at=now / 1000,
         depth=depth,
@@ -97,7 +104,7 @@ def look(queue: JobQueue) -> Overview:
                 if _BATCH.fullmatch(field)
             )
         ),
-        drained_per_s=stats.get("drained", 0.0) / milliseconds * 1000 if milliseconds > 0 else 0.0,
+        drained_per_s=stats.get("drained", 0.0) / milliseconds * 1000 * live if milliseconds > 0 else 0.0,
     )
 
 

@@ -28,6 +28,8 @@ GOOD_ENOUGH = 0.97
 # Seconds. A batch that takes so long is not doubled for a few percent: all in it would wait twice as long, and a start
 # on a processor would measure batches of 128 for a quarter of a minute.
 LONGEST_DOUBLED = 0.5
+# The longest that a batch is meant to take by that, also later, when the model has become slower. Seconds.
+LONGEST_BATCH = 2 * LONGEST_DOUBLED
 # So many sizes in a row without a better rate end the search.
 PATIENCE = 2
 _RUNS = 3

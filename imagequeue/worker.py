@@ -15,16 +15,19 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from imagequeue.batch import Batch, Outcome
+from imagequeue.batchlatency import BatchLatency
 from imagequeue.doorbell import Doorbell
 from imagequeue.errors import Fenced, ModelWrong, RedisDown
 from imagequeue.events import fail, log, warn
 from imagequeue.job import id_of
-from imagequeue.jobqueue import Completed, JobQueue
+from imagequeue.jobqueue import JobQueue
 from imagequeue.lease import Lease
 from imagequeue.model import Model
+from imagequeue.replies import Completed
 from imagequeue.selfcheck import SelfCheck
 
 # How long a drain waits for a Redis that is away before it leaves the results to another worker.
@@ -32,8 +35,6 @@ DRAIN_PATIENCE = 10.0
 LONGEST_PAUSE = 2.0
 # A model that is faster than this is not worth working ahead for: it has answered before anything is claimed.
 WORTH_OVERLAPPING = 0.005
-# The first guess of how long it takes to claim a batch and make it ready; it follows what is measured.
-FIRST_LEAD = 0.02
 
 Answer = TypeVar("Answer")
 
@@ -47,15 +48,15 @@ class Worker:
         doorbell: Doorbell,
         lease: Lease,
         model: Model,
+        latency: BatchLatency,
         *,
-        max_batch: int,
         max_crashes: int,
         reap_interval: float = 3.0,
         at: Callable[[str], None] = lambda point: None,
         on_batch: Callable[[Sequence[Outcome]], object] = lambda outcomes: None,
         selfcheck: SelfCheck | None = None,
     ) -> None:
-        """max_batch: jobs claimed together. max_crashes: see reap.lua. reap_interval: seconds.
+        """latency: of `model`, and how many jobs to claim together. max_crashes: see reap.lua. reap_interval: seconds.
 
         at: called with the name of each point of the loop that it passes; tests end the process there.
         on_batch: called with each batch whose results are stored. selfcheck: of `model`; without, none is made.
@@ -64,22 +65,19 @@ class Worker:
         self._doorbell = doorbell
         self._lease = lease
         self._model = model
-        self._max_batch = max_batch
         self._max_crashes = max_crashes
         self._reap_interval = reap_interval
         self._reaped_at = 0.0
         self._at = at
         self._on_batch = on_batch
         self._selfcheck = selfcheck or SelfCheck(model, images=0)
-        self._lead = FIRST_LEAD
+        self._latency = latency
         self._suspects = 0
         self._may_hold_more = False
         # One for each batch that the model has at a time, and for its life: runtimes bind their buffers and streams to
         # the thread that computes.
         self._most_batches = 2 if model.has_lanes else 1
         self._model_threads = ThreadPoolExecutor(self._most_batches, thread_name_prefix="model")
-        # The instant (of time.perf_counter) from which on the model has had one batch only.
-        self._alone_since = 0.0
         self._draining = threading.Event()
         self._drained_at = 0.0
 
@@ -136,10 +134,10 @@ class Worker:
         while batch:
             following = self._claim_ahead(batch)
             outcomes = batch.outcomes(self._lease.tick)
-            self._alone_since = time.perf_counter()
+            self._latency.has_one_batch()
             self._at("predicted")
             self._selfcheck.confirm(self._lease.tick)
-            completed = self._complete(batch.token, outcomes)
+            completed = self._complete(batch, outcomes)
             self._at("completed")
             # The model goes on before the books are kept; but not before the results are home, for it might die. One
             # that has lanes has begun already: its gain is the greater.
@@ -162,14 +160,19 @@ class Worker:
         # Before this batch and behind the one that the model may be at, so that either waits for the check alone.
         self._selfcheck.begin_if_due()
         batch.start(self._model_threads)
-        self._alone_since = time.perf_counter()
+        self._latency.has_one_batch()
         return batch
 
-    def _claim(self, held: int = 0) -> Batch | None:
-        """The next batch, ready to be computed. held: jobs in hand that are not completed."""
+    def _claim(self, held: int = 0, ahead: float = 0.0) -> Batch | None:
+        """The next batch, ready to be computed. held: jobs in hand that are not completed, for `ahead` seconds more."""
         token = uuid.uuid4().hex
         claims = self._queue.claim(
-            self._lease.worker_id, lease_seconds=self._lease.seconds, token=token, limit=self._max_batch, held=held
+            self._lease.worker_id,
+            lease_seconds=self._lease.seconds,
+            token=token,
+            limit=self._latency.limit,
+            held=held,
+            latency=self._latency.of_next(ahead),
         )
         self._may_hold_more = False
         for claimed in claims:
@@ -184,12 +187,12 @@ class Worker:
         # Nothing else may die with a suspect; and suspects that wait are claimed with empty hands only.
         if batch.is_suspect or self._suspects or self._model.seconds_for(len(batch)) < WORTH_OVERLAPPING:
             return None
-        batch.wait_until_nearly_done(self._lead, self._alone_since)
+        batch.wait(self._latency.seconds_before_claim(len(batch)))
         if self._draining.is_set():
             return None
         started = time.perf_counter()
         try:
-            following = self._claim(held=len(batch))
+            following = self._claim(len(batch), self._latency.seconds_left(len(batch)))
         except Fenced:
             # The batch in hand comes first: its results count even so.
             self._lease.fence()
@@ -199,7 +202,7 @@ class Worker:
             self._may_hold_more = True
             return None
         if following:
-            self._lead = 0.8 * self._lead + 0.2 * 1.5 * (time.perf_counter() - started)
+            self._latency.claimed_ahead(time.perf_counter() - started)
             if self._model.has_lanes and not following.is_suspect:
                 return self._begun(following)
         return following
@@ -237,16 +240,17 @@ class Worker:
                 raise
             warn("redis_down", reason=error.message)
 
-    def _complete(self, token: str, outcomes: Sequence[Outcome]) -> Completed | None:
+    def _complete(self, batch: Batch, outcomes: Sequence[Outcome]) -> Completed | None:
         """Bring the batch's results home; None where that told nothing of the queue."""
         worker_id, since = self._lease.worker_id, time.monotonic()
+        complete = partial(self._queue.complete, busy=self._latency.done(batch), limit=self._latency.limit)
         # First, so that those that are left are what the processing list begins with.
         for outcome in outcomes:
             if outcome.reason:
                 job = outcome.job
                 self._insist(since, self._queue.fail, worker_id, job.id, job.reply_to, outcome.result, outcome.reason)
         good = [(o.job, o.result) for o in outcomes if not o.reason]
-        return self._insist(since, self._queue.complete, worker_id, token, good) if good else None
+        return self._insist(since, complete, worker_id, batch.token, good) if good else None
 
     def _account_for(self, outcomes: Sequence[Outcome], completed: Completed | None) -> None:
         """The books of a batch whose results are stored."""

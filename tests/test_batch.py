@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,8 +12,8 @@ import pytest
 
 from imagequeue.batch import Batch, Outcome
 from imagequeue.job import Job
-from imagequeue.jobqueue import Claimed
 from imagequeue.model import Model, null_class
+from imagequeue.replies import Claimed
 from tests.support.runningworker import job, null_model
 
 
@@ -73,12 +72,7 @@ def test_a_batch_with_a_job_that_has_killed_is_suspect(thread: ThreadPoolExecuto
     assert not batch_of(job(1)).is_suspect
 
 
-@pytest.mark.parametrize(
-    ("paces", "alone"), [({}, 0.0), ({1: 60.0}, 60.0)], ids=["its pace is unknown", "it was alone for all its time"]
-)
-def test_the_wait_ends_while_the_model_is_still_busy_if(
-    thread: ThreadPoolExecutor, paces: dict[int, float], alone: float
-) -> None:
+def test_the_wait_ends_in_its_time_while_the_model_is_still_busy(thread: ThreadPoolExecutor) -> None:
     model, go_on, has_gone_on = null_model(), threading.Event(), threading.Event()
 
     def predict(pixels):  # type: ignore[no-untyped-def]
@@ -86,19 +80,20 @@ def test_the_wait_ends_while_the_model_is_still_busy_if(
         has_gone_on.set()
         return model.predict(pixels)
 
-    batch = batch_of(job(1), model=replace(model, predict=predict, paces=paces))
+    batch = batch_of(job(1), model=replace(model, predict=predict))
     batch.start(thread)
-    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter() - alone)
+    batch.wait(0.01)
     assert not has_gone_on.is_set()
+    assert batch.model_seconds == 0
     go_on.set()
     assert len(batch.outcomes(lambda: None)) == 1
+    assert batch.model_seconds > 0
 
 
-def test_the_wait_ends_when_the_model_is_done_although_its_pace_said_longer(thread: ThreadPoolExecutor) -> None:
-    model = replace(null_model(), paces={1: 3600.0})
-    batch = batch_of(job(1), model=model)
+def test_the_wait_ends_when_the_model_is_done(thread: ThreadPoolExecutor) -> None:
+    batch = batch_of(job(1))
     batch.start(thread)
-    batch.wait_until_nearly_done(lead=0.01, since=time.perf_counter())
+    batch.wait(3600)
     assert np.isclose(computed(batch_of(job(1)), thread)[0].result.predictions[0].probability, 1.0)
 
 

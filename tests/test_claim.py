@@ -6,8 +6,11 @@ import pytest
 import redis
 
 from imagequeue.errors import Fenced
+from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
+from imagequeue.latency import Latency
 from tests.support.jobs import (
+    LEASE,
     claim,
     enqueue,
     fill_memory,
@@ -152,3 +155,51 @@ def test_at_maxmemory_a_claim_still_drains_the_queue(client: redis.Redis, queue:
         assert claim(queue, token="t2") == [job.id for job in jobs]
     finally:
         free_memory(client)
+
+
+def claim_in_time(queue: JobQueue, model_latency: Latency, *, token: str = "t1", limit: int = 32) -> int:
+    """How many jobs come back."""
+    return len(queue.claim("w1", lease_seconds=LEASE, token=token, limit=limit, latency=model_latency))
+
+
+def test_a_job_with_too_little_time_left_is_answered_and_not_returned(client: redis.Redis, queue: JobQueue) -> None:
+    (hurried,) = enqueue(queue, timeout=2)
+    (patient,) = enqueue(queue, timeout=30)
+    batch = queue.claim("w1", lease_seconds=LEASE, token="t1", limit=32, latency=Latency(one=5))
+    assert [Job.decode(claimed.document).id for claimed in batch] == [patient.id]
+    envelope = client.get(queue.key(f"result:{hurried.id}")) or b""
+    assert b"deadline_exceeded" in envelope
+    assert b"Too little time was left" in envelope
+    assert (queue.stats()["too_late"], queue.stats().get("expired", 0)) == (1, 0)
+
+
+def test_a_batch_is_no_larger_than_leaves_its_most_urgent_job_in_time(queue: JobQueue) -> None:
+    enqueue(queue, 8, timeout=10)
+    assert claim_in_time(queue, Latency(one=4, more=1.9)) == 4
+    assert queue.depth() == 4
+    assert "too_late" not in queue.stats()
+
+
+def test_what_the_model_is_busy_with_counts(queue: JobQueue) -> None:
+    enqueue(queue, 3, timeout=10)
+    assert claim_in_time(queue, Latency(one=4, ahead=7)) == 0
+    assert queue.stats()["too_late"] == 3
+
+
+def test_where_nothing_is_known_of_the_model_all_are_returned(queue: JobQueue) -> None:
+    enqueue(queue, 3, timeout=1)
+    assert claim_in_time(queue, Latency()) == 3
+
+
+def test_a_claim_that_is_repeated_returns_the_same_jobs_though_time_has_passed(queue: JobQueue) -> None:
+    enqueue(queue, 3, timeout=10)
+    assert claim_in_time(queue, Latency(one=1)) == 3
+    assert claim_in_time(queue, Latency(one=60)) == 3
+    assert "too_late" not in queue.stats()
+
+
+def test_too_late_is_what_the_doorbell_moved_as_well(client: redis.Redis, queue: JobQueue) -> None:
+    enqueue(queue, 2, timeout=1)
+    client.lmove(queue.name, queue.key("processing:w1"), "LEFT", "RIGHT")
+    assert claim_in_time(queue, Latency(one=2)) == 0
+    assert ids_in(queue, "processing:w1") == []

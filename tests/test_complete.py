@@ -217,9 +217,32 @@ def test_forgotten_results_are_deleted(queue: JobQueue) -> None:
     assert stored(queue, job) is None
 
 
-def test_the_drain_rate_counts_what_was_stored(queue: JobQueue) -> None:
+def test_the_drain_rate_is_that_of_a_busy_worker(queue: JobQueue) -> None:
+    join(queue, "w1")
     jobs = enqueue(queue, 6)
     claim(queue)
-    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs])
-    assert queue.stats()["drained"] == 6
-    assert queue.stats()["completed"] == 6
+    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs], busy=0.3, limit=8)
+    stats = queue.stats()
+    assert (stats["drained"], stats["drained_ms"], stats["batch_limit"]) == (6, 300, 8)
+    assert stats["completed"] == 6
+
+
+def test_the_drain_rate_follows_the_latest_batches(client: redis.Redis, queue: JobQueue) -> None:
+    join(queue, "w1")
+    for number, busy in enumerate([0.1, 0.1, 0.1, 0.9, 0.9]):
+        (job,) = enqueue(queue)
+        claim(queue, token=f"t{number}")
+        # As if it had been three seconds since the last batch.
+        client.hincrby(queue.key("stats"), "drained_at", -3000)
+        queue.complete("w1", f"t{number}", [(job, make_result(job))], busy=busy)
+    stats = queue.stats()
+    assert 0.6 < stats["drained_ms"] / stats["drained"] / 1000 < 0.9
+
+
+def test_a_batch_of_which_nothing_is_said_leaves_the_drain_rate_as_it_is(queue: JobQueue) -> None:
+    join(queue, "w1")
+    for token, busy in (("t1", 0.3), ("t2", 0.0)):
+        (job,) = enqueue(queue)
+        claim(queue, token=token)
+        queue.complete("w1", token, [(job, make_result(job))], busy=busy)
+    assert (queue.stats()["drained"], queue.stats()["drained_ms"]) == (1, 300)

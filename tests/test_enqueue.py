@@ -7,6 +7,7 @@ import time
 import pytest
 import redis
 
+from imagequeue.backlog import Backlog
 from imagequeue.errors import NoWorkers, QueueFull, RedisDown
 from imagequeue.job import Job
 from imagequeue.jobqueue import JobQueue
@@ -140,6 +141,7 @@ def test_at_maxmemory_a_new_job_is_refused_with_the_reason(client: redis.Redis, 
 
 def test_retry_after_follows_the_measured_drain_rate(client: redis.Redis, queue: JobQueue) -> None:
     enqueue(queue, 40)
+    join(queue, "w1")
     client.hset(queue.key("stats"), mapping={"drained": 100, "drained_ms": 25_000})
     with pytest.raises(QueueFull) as refused:
         queue.enqueue(make_job(), timeout=5, max_length=40, needs_worker=False)
@@ -179,3 +181,113 @@ def test_a_redis_that_has_forgotten_its_scripts_takes_a_job_once(client: redis.R
     job = make_job()
     assert queue.enqueue(job, timeout=5, max_length=10, needs_worker=False).depth == 1
     assert ids_in(queue) == [job.id]
+
+
+class Pace:
+    """A queue whose workers compute `a_second` images a second together, in batches of `batch`."""
+
+    def __init__(self, queue: JobQueue, a_second: float, *, workers: int = 1, batch: int = 1) -> None:
+        self.queue = queue
+        join(queue, *(f"w{number}" for number in range(1, workers + 1)))
+        rate = {"drained": 100, "drained_ms": 100_000 / a_second * workers, "batch_limit": batch}
+        queue.client.hset(queue.key("stats"), mapping=rate)
+
+    def send(self, *, timeout: float = 10.0, standing_wait: float = 0.0) -> Backlog:
+        return self.queue.enqueue(make_job(), timeout=timeout, max_length=1000, standing_wait=standing_wait)
+
+    def sent_until_refused(self, *, timeout: float = 10.0, standing_wait: float = 0.0) -> int:
+        for number in range(1000):
+            try:
+                self.send(timeout=timeout, standing_wait=standing_wait)
+            except QueueFull:
+                return number
+        raise AssertionError("a thousand jobs were accepted")
+
+    def stand_since(self, seconds: float) -> None:
+        """As if the queue had been standing for so long."""
+        seconds_now, _ = self.queue.client.time()
+        self.queue.client.hset(self.queue.key("stats"), "standing_since", int((seconds_now - seconds) * 1000))
+
+
+def test_as_many_are_accepted_as_will_be_answered_before_their_deadline(queue: JobQueue) -> None:
+    assert Pace(queue, 10).sent_until_refused(timeout=5) == 45, "nine tenths of 50: an estimate is not exact"
+
+
+def test_with_a_longer_timeout_more_are_accepted(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    assert pace.sent_until_refused(timeout=1) == 9
+    assert pace.sent_until_refused(timeout=2) == 9
+
+
+def test_two_workers_are_trusted_with_twice_as_many_and_one_that_has_gone_with_none(queue: JobQueue) -> None:
+    pace = Pace(queue, 20, workers=2)
+    assert pace.send().seconds_each == pytest.approx(0.05)
+    end_lease(queue, "w2")
+    assert pace.send().seconds_each == pytest.approx(0.1)
+
+
+def test_what_workers_hold_counts_too(queue: JobQueue) -> None:
+    pace = Pace(queue, 10, batch=20)
+    for _ in range(20):
+        pace.send()
+    claim(queue, limit=20)
+    # All of the batch is still to be computed.
+    seconds, microseconds = queue.client.time()
+    queue.client.hset(queue.key("stats"), "drained_at", int(seconds * 1000 + microseconds / 1000) + 60_000)
+    assert pace.sent_until_refused(timeout=5) == 25
+
+
+def test_the_last_batch_is_computed_by_one_worker_alone(queue: JobQueue) -> None:
+    assert Pace(queue, 40, workers=4, batch=16).sent_until_refused(timeout=4) == 96, "not 144: 1.2 s for the last 16"
+
+
+def test_a_refusal_for_being_late_says_how_long_the_others_wait(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    pace.sent_until_refused(timeout=5)
+    with pytest.raises(QueueFull, match=r"45 images wait, about 4\.5 s") as refused:
+        pace.send(timeout=5)
+    assert refused.value.retry_after == 5
+    assert queue.stats()["refused"] == 2
+
+
+def test_of_a_model_too_slow_for_any_deadline_one_job_is_accepted_at_a_time(queue: JobQueue) -> None:
+    pace = Pace(queue, 0.1)
+    assert pace.sent_until_refused(timeout=5) == 1, "else nothing would show that it has become faster"
+
+
+def test_a_burst_may_wait_up_to_its_deadline(queue: JobQueue) -> None:
+    assert Pace(queue, 10).sent_until_refused(timeout=10, standing_wait=1.0) == 90
+
+
+def test_while_the_queue_stands_few_wait_until_it_has_fallen_to_half_of_that(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    for _ in range(40):
+        pace.send(standing_wait=2.0)
+    pace.stand_since(seconds=6)
+    with pytest.raises(QueueFull):
+        pace.send(standing_wait=2.0)
+    queue.client.ltrim(queue.name, 0, 14)
+    assert pace.sent_until_refused(standing_wait=2.0) == 5, "twenty wait: two seconds"
+    queue.client.ltrim(queue.name, 0, 4)
+    assert pace.sent_until_refused(standing_wait=2.0) == 85, "a burst again"
+
+
+def test_a_standing_queue_is_long_enough_for_full_batches(queue: JobQueue) -> None:
+    pace = Pace(queue, 10, batch=16)
+    for _ in range(40):
+        pace.send(standing_wait=1.0)
+    pace.stand_since(seconds=6)
+    queue.client.ltrim(queue.name, 0, 20)
+    assert pace.sent_until_refused(standing_wait=1.0) == 11, "32 wait: one batch to compute and one after it"
+
+
+def test_a_job_that_nobody_waits_for_may_wait_as_long_as_it_has_time(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    pace.stand_since(seconds=60)
+    assert pace.sent_until_refused(timeout=10, standing_wait=0.0) == 90
+
+
+def test_rates_of_the_wrong_kind_refuse_nobody(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    queue.client.hset(queue.key("stats"), mapping={"drained": "many", "batch_limit": "x", "standing_since": "never"})
+    assert pace.send() == Backlog(1, 0.0)

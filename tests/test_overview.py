@@ -90,6 +90,17 @@ def test_batches_are_counted_by_their_size_in_order(queue: JobQueue) -> None:
     assert overview.counters["completed"] == 15
 
 
+def test_a_new_job_waits_as_long_as_all_live_workers_take_for_those_that_wait(queue: JobQueue) -> None:
+    join(queue, "w1", "w2")
+    jobs = enqueue(queue, 10)
+    claim(queue, "w1", limit=4)
+    assert look(queue).wait == 0, "nothing is known yet"
+    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs[:4]], busy=2.0)
+    assert (look(queue).drained_per_s, look(queue).wait) == (4.0, 1.5), "half a second for each, and two workers"
+    end_lease(queue, "w2")
+    assert (look(queue).drained_per_s, look(queue).wait) == (2.0, 3.0)
+
+
 def test_a_batch_that_is_completed_twice_counts_once(queue: JobQueue) -> None:
     join(queue, "w1")
     jobs = enqueue(queue, 2)

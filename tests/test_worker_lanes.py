@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from imagequeue.batchlatency import BatchLatency
 from imagequeue.errors import JobFailed, RedisDown
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import JobQueue
@@ -172,7 +173,8 @@ def test_without_a_thread_for_the_second_batch_nothing_is_claimed(monkeypatch: p
 
     monkeypatch.setattr(threading.Thread, "start", start_unless_second)
     nothing: Any = None
-    worker = Worker(nothing, nothing, nothing, with_lanes(), max_batch=8, max_crashes=2)
+    model = with_lanes()
+    worker = Worker(nothing, nothing, nothing, model, BatchLatency(model, max_batch=8), max_crashes=2)
     with pytest.raises(RuntimeError, match="new thread"):
         worker.run()
     (first,) = [thread for thread in threading.enumerate() if thread.name == "model_0"]

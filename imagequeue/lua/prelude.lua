@@ -120,12 +120,10 @@ local function error_envelope(id, code, message)
   return '{"id":"' .. id .. '","error":' .. cjson.encode({code = code, message = message}) .. '}'
 end
 
--- A document whose time ran out before a model saw it.
-local function expire(id, reply_to, ttl_ms)
-  if settle(id, error_envelope(id, 'deadline_exceeded', 'The deadline passed while the job waited.'),
-      reply_to, ttl_ms) then
-    count('expired', 1)
-  end
+-- A document that no model sees: its time ran out (`expired`), or what is left of it is too short (`too_late`).
+local function expire(id, reply_to, ttl_ms, field, message)
+  local envelope = error_envelope(id, 'deadline_exceeded', message or 'The deadline passed while the job waited.')
+  if settle(id, envelope, reply_to, ttl_ms) then count(field or 'expired', 1) end
 end
 
 -- Keeps a document that was given up, for people; the list is capped, images are large.

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from imagequeue.backlog import Backlog
 from imagequeue.errors import ServerBusy, Unavailable
-from imagequeue.jobqueue import Backlog
 from imagequeue.web.owner import EVERYBODY
 from imagequeue.web.unsent import UnsentAnswers
 
@@ -32,7 +32,7 @@ class Admission:
     def __init__(self, *, max_requests: int, max_bytes: int, max_waiting: int) -> None:
         """max_requests: that may be inside at the same time. max_bytes: of bodies read and not yet decoded.
 
-        max_waiting: MAX_QUEUE_LENGTH.
+        max_waiting: MAX_QUEUE_LENGTH, or what `auto` stands for.
         """
         self._max_requests = max_requests
         self._max_bytes = max_bytes
@@ -74,15 +74,16 @@ class Admission:
         return None
 
     def refusal_behind(self, others: int) -> Unavailable | None:
-        """What the last of `others` hears that want to come in, if no more than MAX_QUEUE_LENGTH may wait: here or
-        in Redis, as far as that told lately.
+        """What the last of `others` hears that want to come in, if no more may wait than MAX_QUEUE_LENGTH, or than the
+        workers compute in time: here or in Redis, as far as that told lately.
         """
         backlog = self._backlog
         depth = backlog.depth if time.monotonic() - self._accepted_at < REFUSAL_SECONDS else 0
+        most = min(self.max_waiting, backlog.most or self.max_waiting) if depth else self.max_waiting
         # Of one alone nobody knows: the job that was accepted last counts in `depth`, and may be with a worker already.
-        if others <= 1 or depth + others <= self.max_waiting:
+        if others <= 1 or depth + others <= most:
             return None
-        return Backlog(self.max_waiting, backlog.seconds_each).refusal()
+        return Backlog(most, backlog.seconds_each).refusal(is_late=most < self.max_waiting)
 
     def enter(self, body_bytes: int) -> Visit:
         """Raises ServerBusy, or what Redis said a moment ago. body_bytes: of the body, or the most it may have."""

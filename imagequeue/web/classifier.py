@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+from imagequeue.backlog import MOST_WAITING, STANDING_WAIT
 from imagequeue.connections import POOL_SIZE, connect, host_name, is_in_doubt
 from imagequeue.errors import (
     ImageQueueError,
@@ -52,7 +53,7 @@ class Classifier:
         queue_name: str,
         result_ttl: float,
         decoders: DecoderPool,
-        max_queue_length: int,
+        max_queue_length: int | None,
         max_queue_bytes: int,
         timeout: float,
         job_timeout: float,
@@ -64,6 +65,7 @@ class Classifier:
         """timeout, job_timeout, poll_interval, result_ttl: seconds. decoders: not started yet.
 
         timeout: of a job that a client waits for. job_timeout: of one that is submitted and asked for later.
+        max_queue_length: images that may wait; None: as many as will be answered in time, at most MOST_WAITING.
         cache_seconds: how long answers serve equal images; 0: not at all. threads: requests served at the same time.
         """
         self.decoders = decoders
@@ -76,13 +78,14 @@ class Classifier:
         self.redis_url = redis_url
         self.queue_name = queue_name
         self.result_ttl = result_ttl
-        self._limits: dict[str, Any] = {"max_length": max_queue_length, "max_bytes": max_queue_bytes}
+        most_waiting = max_queue_length or MOST_WAITING
+        self._limits: dict[str, Any] = {"max_length": most_waiting, "max_bytes": max_queue_bytes}
         self.timeout = timeout
         self._job_timeout = job_timeout
         self._poll_interval = poll_interval
         self._cache = ResultCache(cache_seconds) if cache_seconds else None
         requests = max(1, threads - RESERVED_THREADS)
-        self.door = Admission(max_requests=requests, max_bytes=MAX_UNDECODED_BYTES, max_waiting=max_queue_length)
+        self.door = Admission(max_requests=requests, max_bytes=MAX_UNDECODED_BYTES, max_waiting=most_waiting)
         self._starting = threading.Lock()
         self._pid = 0
 
@@ -252,9 +255,10 @@ class Classifier:
 
     def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float, until: float) -> None:
         started, backlog = time.perf_counter(), None
+        standing_wait = STANDING_WAIT if job.reply_to else 0.0
         while backlog is None:
             try:
-                backlog = self._queue.enqueue(job, timeout=timeout, **self._limits)
+                backlog = self._queue.enqueue(job, timeout=timeout, standing_wait=standing_wait, **self._limits)
             except NoConnection:
                 # Hundreds of threads of a starved machine want one. If Redis is away, asking for the queue says so.
                 if not self.queue or time.monotonic() > until:

@@ -28,6 +28,7 @@ from imagequeue.web.unsent import UnsentAnswers
 # a crowd will be refused, and one of so many more may be on its way: to be let in one by one costs some throughput.
 ENTERING = 4
 WAITING_FOR_ONE_MORE = 32
+MOST_CROWD = 1024
 # Whoever takes longer from his head to his job keeps nobody else from it: a hundred large images, a slow upload.
 PLACE_SECONDS = 0.5
 
@@ -52,7 +53,8 @@ class Doorman:
         self._waiting: deque[Arrival] = deque()
         # Since when (of time.monotonic).
         self._entering: dict[Arrival, float] = {}
-        self._places = max(ENTERING, classifier.decoders.size, classifier.door.max_waiting // WAITING_FOR_ONE_MORE)
+        crowd = min(classifier.door.max_waiting, MOST_CROWD)
+        self._places = max(ENTERING, classifier.decoders.size, crowd // WAITING_FOR_ONE_MORE)
         # How many have come so far.
         self.arrivals = 0
 

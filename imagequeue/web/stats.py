@@ -80,6 +80,7 @@ def describe(classifier: Classifier, answers: Answers) -> dict[str, Any]:
         "depth": overview.depth,
         "suspects": overview.suspects,
         "oldest_age": overview.oldest_age,
+        "wait": round(overview.wait, 2),
         "live_workers": overview.live_workers,
         "workers": [_described(worker) for worker in overview.workers],
         "counters": dict(overview.counters),

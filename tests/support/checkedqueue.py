@@ -15,7 +15,8 @@ import redis
 
 from imagequeue.errors import ImageQueueError
 from imagequeue.job import Job, Result, id_of
-from imagequeue.jobqueue import JobQueue, Reaped
+from imagequeue.jobqueue import JobQueue
+from imagequeue.replies import Reaped
 from tests.support.jobs import end_lease, make_job
 from tests.support.queuemodel import QueueModel, word_of
 from tests.support.queuestate import QueueState

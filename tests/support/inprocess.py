@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
+from imagequeue.batchlatency import BatchLatency
 from imagequeue.connections import connect
 from imagequeue.doorbell import Doorbell
 from imagequeue.jobqueue import JobQueue
@@ -91,7 +92,9 @@ class Service:
             "max_batch": 8,
         }
         lease = Lease(heart, seconds=5.0, facts=facts)
-        worker = Worker(commands, bell, lease, model, max_batch=8, max_crashes=2, reap_interval=0.2)
+        worker = Worker(
+            commands, bell, lease, model, BatchLatency(model, max_batch=8), max_crashes=2, reap_interval=0.2
+        )
         thread = threading.Thread(target=worker.run)
         thread.start()
         self._workers.append((worker, thread))

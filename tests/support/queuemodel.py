@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from imagequeue.backlog import Backlog
 from imagequeue.dead import Dead
 from imagequeue.errors import Fenced, NoWorkers, QueueFull
 from imagequeue.job import Job, Result, id_of
-from imagequeue.jobqueue import Backlog, Claimed, Completed, Reaped
+from imagequeue.replies import Claimed, Completed, Reaped
 
 
 def word_of(result: Result) -> str:

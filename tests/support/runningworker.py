@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from imagequeue.batch import Outcome
+from imagequeue.batchlatency import BatchLatency
 from imagequeue.connections import connect
 from imagequeue.doorbell import Doorbell
 from imagequeue.errors import ModelWrong
@@ -60,9 +61,18 @@ class Running:
         bell = Doorbell(connect(url, name="worker:bell", answer_seconds=5, repeats=0), self.queue, seconds=bell_seconds)
         heart = JobQueue(connect(url, name="worker:heartbeat"))
         self.lease = Lease(heart, seconds=lease_seconds, facts={"host": "test"}, exit_process=self.exits.append)
-        limits = {"max_batch": 8, "max_crashes": 2}
-        more = {"reap_interval": 0.1, "at": at, "on_batch": on_batch, "selfcheck": selfcheck}
-        self.worker = Worker(self.queue, bell, self.lease, model, **limits, **more)  # type: ignore[arg-type]
+        self.worker = Worker(
+            self.queue,
+            bell,
+            self.lease,
+            model,
+            BatchLatency(model, max_batch=8),
+            max_crashes=2,
+            reap_interval=0.1,
+            at=at,
+            on_batch=on_batch,
+            selfcheck=selfcheck,
+        )
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         eventually(lambda: not self.lease.is_fenced)

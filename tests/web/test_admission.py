@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from imagequeue.backlog import Backlog
 from imagequeue.errors import QueueFull, ServerBusy
-from imagequeue.jobqueue import Backlog
 from imagequeue.web import admission
 from imagequeue.web.admission import Admission
 from imagequeue.web.unsent import MAX_UNSENT_BYTES

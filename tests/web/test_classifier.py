@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from imagequeue.backlog import Backlog
 from imagequeue.connections import POOL_SIZE
 from imagequeue.errors import RedisDown
 from imagequeue.job import Job, Prediction, Result
-from imagequeue.jobqueue import Backlog, Claimed
+from imagequeue.replies import Claimed
 from tests.support.inprocess import Service
 from tests.support.pictures import picture
 from tests.support.system import eventually

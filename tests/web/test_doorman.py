@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from imagequeue.backlog import Backlog
 from imagequeue.errors import QueueFull, RedisDown, Unavailable
-from imagequeue.jobqueue import Backlog
 from imagequeue.web import admission, doorman
 from imagequeue.web.admission import Admission
 from imagequeue.web.doorman import Arrival, Doorman
@@ -196,7 +196,7 @@ def test_of_one_client_alone_who_sends_one_after_the_other_nobody_is_too_many(
     assert let_in(door_man) == [0]
 
 
-@pytest.mark.parametrize(("room", "places"), [(10, doorman.ENTERING), (320, 10), (3200, 100)])
+@pytest.mark.parametrize(("room", "places"), [(10, doorman.ENTERING), (320, 10), (3200, doorman.MOST_CROWD // 32)])
 def test_the_longer_the_queue_may_be_the_more_are_on_their_way_at_a_time(
     inside: Inside, room: int, places: int
 ) -> None:

@@ -56,11 +56,11 @@ async function ask() {
 
 function show(body) {
   remember(body);
-  const { depth, suspects, oldest_age: oldest, rates, latency, workers, live_workers: live } = body;
+  const { depth, suspects, oldest_age: oldest, wait, rates, latency, workers, live_workers: live } = body;
   const now = samples.at(-1);
   $("depth-now").textContent = count(depth);
   $("depth-more").textContent = depth || suspects
-    ? `the oldest for ${duration(oldest * 1000)}${suspects ? `, ${count(suspects)} suspected of a crash` : ""}`
+    ? `the oldest for ${duration(oldest * 1000)}${wait ? `, a new one for ${duration(wait * 1000)}` : ""}${suspects ? `, ${count(suspects)} suspected of a crash` : ""}`
     : "nothing waits";
   // With the first look there is nothing yet to compare; the server may have looked before.
   $("throughput-now").textContent = rate(now.completed ?? rates.completed_per_s ?? 0);

@@ -45,8 +45,9 @@ export function showBatches(panel, sizes) {
 }
 
 const TOLD = [
-  ["refused", "refused", "the queue was full"],
+  ["refused", "refused", "the queue was full, or too long for their deadline"],
   ["expired", "expired", "nobody got to them before their deadline"],
+  ["too_late", "too late", "less time was left than the model takes"],
   ["failed", "failed", "the model failed on them"],
   ["crashes", "crashes", "a worker died while it held them"],
   ["convicted", "given up", "after the death of several workers"],
