@@ -9,7 +9,7 @@ JOBS ?= 3
 # Each kind of server that the tests know; one that is not here is left out.
 REDIS_SERVERS ?= system valkey redis62
 
-.PHONY: serve test test-slow test-redis bench soak fuzz attack overload lint format docs clean help
+.PHONY: serve test test-slow test-redis bench soak fuzz attack overload sustained lint format docs clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make fuzz     5,000 broken and hostile uploads against a running service (FUZZ=\"--seed 2\")"
 	@echo "make attack   small requests that try to stop a running service (ATTACK=\"--through nginx\")"
 	@echo "make overload ten times as many clients as may wait, beside five times (OVERLOAD=\"--queue 64\")"
+	@echo "make sustained  loads of 2, 5 and 10 times what the model can do, for 90 s each (SUSTAINED=\"--seconds 30\")"
 	@echo "make bench    the service beside the bare model: a table, JSON and a picture in bench/results"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   ruff, writing"
@@ -60,6 +61,9 @@ format: $(VENV)/.dev
 
 overload: $(VENV)/.dev
 	$(BIN)/python -m bench.overload $(OVERLOAD)
+
+sustained: $(VENV)/.dev
+	$(BIN)/python -m bench.sustained $(SUSTAINED)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m bench.soak $(SOAK)

@@ -4,6 +4,7 @@
     TEST_FAULTS="crash=predicted:3:STOP"   SIGSTOP itself when it passes the point `predicted` for the third time
     TEST_FAULTS="kill=483 raise=7"         an image of class 483 kills the process, one of class 7 raises
     TEST_FAULTS="slow=0.02"                the model takes 20 ms longer for each image, from the first claim on
+    TEST_FAULTS="slower=100:3 slow=0.02"   three times longer from its hundredth call on
     TEST_FAULTS="hang=483"                 the model never returns from an image of class 483
     TEST_FAULTS="wrong=5"                  at its fifth call a full garbage collection, after which the model is wrong
     TEST_FAULTS="lanes slow=0.02"          it is given the next batch as soon as that is claimed, as one with lanes is
@@ -38,6 +39,7 @@ class Faults:
         self._passed: Counter[str] = Counter()
         self._point, self._at_count, self._signal = "", 1, signal.SIGKILL
         self._slow = 0.0
+        self._slower_from, self._slower_by = 0, 1.0
         self._has_lanes = False
         self._wrong_from, self._calls, self._is_wrong = 0, 0, False
         self._classes: dict[int, str] = {}
@@ -53,6 +55,9 @@ class Faults:
                     self._classes[int(value)] = kind
                 elif kind == "slow":
                     self._slow = float(value)
+                elif kind == "slower":
+                    calls, _, factor = value.partition(":")
+                    self._slower_from, self._slower_by = int(calls), float(factor)
                 elif kind == "wrong":
                     self._wrong_from = int(value)
                 elif word == "lanes":
@@ -79,9 +84,11 @@ class Faults:
 
         def faulty(pixels: Pixels) -> Probabilities:
             probabilities = predict(pixels)
+            is_slower = 0 < self._slower_from <= self._calls
+            slow = self._slow * (self._slower_by if is_slower else 1)
             for found in probabilities.argmax(axis=1):
                 # What the worker computes at its start is nobody's image, and ten minutes may be asked for.
-                time.sleep(self._slow if self._passed["claimed"] else 0.0)
+                time.sleep(slow if self._passed["claimed"] else 0.0)
                 kind = self._classes.get(int(found))
                 if kind:
                     warn("fault", kind=kind, image_class=int(found))

@@ -96,8 +96,19 @@ def test_slow_takes_its_time_for_each_image(monkeypatch: pytest.MonkeyPatch) -> 
     assert slept == [0.02] * 3
 
 
+def test_slower_begins_with_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(faults_module.time, "sleep", slept.append)
+    faults, pixels = Faults("slower=2:3 slow=0.02"), np.zeros((1, 4, 4, 3), np.uint8)
+    faults.at("claimed")
+    model = faults.in_model(null_model())
+    for _ in range(4):
+        model.predict(pixels)
+    assert slept == pytest.approx([0.02, 0.02, 0.06, 0.06])
+
+
 @pytest.mark.parametrize(
-    "text", ["crush=claimed", "kill=castle", "crash=claimed:often", "crash=claimed:1:NONE", "slow="]
+    "text", ["crush=claimed", "kill=castle", "crash=claimed:often", "crash=claimed:1:NONE", "slow=", "slower=3"]
 )
 def test_what_is_not_understood_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match="TEST_FAULTS"):

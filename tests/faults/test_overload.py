@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
+from urllib.parse import urlsplit
 
 import requests
 
+from bench.openloop import send
 from imagequeue.client import Answer
 from imagequeue.errors import Unavailable
 from tests.faults.conftest import Case, MakeCase
@@ -88,6 +91,17 @@ def test_at_twice_the_capacity_as_much_is_served_as_at_the_capacity(make_case: M
     # Far from a collapse; how near to equal is for a quiet machine to say.
     assert at_twice > 0.5 * at_capacity
     case.history.check(refusals=["queue_full", "server_busy"])
+
+
+def test_an_overload_that_lasts_is_answered_in_time_or_refused(make_case: MakeCase) -> None:
+    # Twice what the model can do, of which a queue without admission would hold more than has time: all would be late.
+    case = make_case(TEST_FAULTS="slow=0.02", REQUEST_TIMEOUT=2).start()
+    replies = send(urlsplit(case.system.url).port or 0, picture, rate=100, seconds=8)
+    codes = Counter(reply.code or "answered" for reply in replies if reply.sent > 4)
+    assert codes["queue_full"] > 0, codes
+    assert codes["answered"] > 10 * codes["deadline_exceeded"], codes
+    assert set(codes) <= {"answered", "queue_full", "deadline_exceeded", "server_busy"}, codes
+    assert all(int(reply.retry_after) >= 1 for reply in replies if reply.code == "queue_full")
 
 
 def test_a_job_past_its_deadline_is_never_computed(make_case: MakeCase) -> None:
