@@ -36,7 +36,7 @@ from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.probes import Probe, Probes, Readiness
 from imagequeue.web.rebuff import Rebuff, head_too_long
 from imagequeue.web.sharing import Sharing
-from imagequeue.web.tails import Tails, unread_of
+from imagequeue.web.tails import Tails, has_unknown_rest, unread_of
 from imagequeue.web.threadstack import ThreadStack
 from imagequeue.web.unsent import UnsentAnswers
 
@@ -271,6 +271,23 @@ class PacedWorker(MalformedRequests, ThreadWorker):  # type: ignore[misc, unused
             conn.sock.unread = None
             return False
         return bool(keepalive)
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        """In a thread. Where nobody knows how much of the body is still to come, the answer does not promise to keep
+        the connection: the client's next request would meet its end.
+        """
+
+        def should_close() -> bool:
+            if has_unknown_rest(conn.parser, conn.sock):
+                req.force_close()
+            return bool(type(req).should_close(req))
+
+        req.should_close = should_close
+        try:
+            return bool(super().handle_request(req, conn))
+        finally:
+            # The parser asks once more, when the next request is on its way already.
+            del req.should_close
 
     def handle(self, conn: TConn) -> Any:
         """In a thread: the request."""

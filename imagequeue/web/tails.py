@@ -24,8 +24,10 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Any
 
 from gunicorn.http.body import LengthReader
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 
+from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.unsent import UnsentAnswers
 
 LINGER_SECONDS = 5.0
@@ -204,6 +206,17 @@ class Tails:
         with suppress(OSError):
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._end(conn)
+
+
+def has_unknown_rest(parser: Any, connection: PacedSocket) -> bool:
+    """Whether more may come of a body that does not say how long it is; what is there of it is thrown away first."""
+    if parser.mesg is None or isinstance(parser.mesg.body.reader, LengthReader):
+        return False
+    connection.hurry()
+    try:
+        return not parser.finish_body()
+    except ParseException:
+        return True
 
 
 def unread_of(parser: Any) -> int | None:

@@ -205,6 +205,21 @@ def test_the_kernel_holds_little_for_clients_that_take_nothing(system: System) -
         assert max(unsent(system)) < 256 * 1024
 
 
+@pytest.mark.parametrize(
+    ("rest", "promised"), [(b"", b"close"), (b"0\r\n\r\n", b"keep-alive")], ids=["unfinished", "whole"]
+)
+def test_a_connection_is_kept_only_where_the_end_of_its_chunked_body_is_known(
+    rest: bytes, promised: bytes, system: System
+) -> None:
+    chunked = head("POST /predict", "Transfer-Encoding: chunked", "Content-Type: image/png") + b"5\r\nhello\r\n"
+    with connect(system) as connection:
+        connection.sendall(chunked + rest)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    # A client that is told so sends nothing into a connection that is about to be closed.
+    assert b"Connection: " + promised in answer, answer
+
+
 def test_a_body_that_lacks_its_last_byte_is_waited_for_no_longer_than_one_that_lacks_all(
     make_redis: MakeRedis, make_system: MakeSystem
 ) -> None:
