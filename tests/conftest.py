@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 settings.register_profile("quick", deadline=None, phases=_PHASES, max_examples=70, derandomize=True)
 settings.register_profile("long", deadline=None, phases=_PHASES, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # As under nohup. The services would inherit it, and not notice that their terminal is closed.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 FOUND = binaries()
 # REDIS_SERVER=system, =valkey or =redis62 runs everything on that one only.

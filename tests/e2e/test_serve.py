@@ -311,7 +311,7 @@ def test_a_redis_that_is_too_old_is_named_with_what_is_needed(
     assert "hunter2" not in said
 
 
-def test_a_full_disk_under_redis_is_told_in_two_lines(
+def test_a_full_disk_under_redis_is_told_in_three_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
@@ -322,7 +322,7 @@ def test_a_full_disk_under_redis_is_told_in_two_lines(
     with pytest.raises(SystemExit):
         start_redis()
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 2
+    assert len(said) == 3
     assert "No space left on device" in said[0]
     assert "TMPDIR" in said[1]
 
