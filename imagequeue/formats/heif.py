@@ -8,14 +8,13 @@ neither, libheif both. EXIF turns nothing here, as ISO/IEC 23008-12 has it: the 
 
 from __future__ import annotations
 
-import struct
-
 from imagequeue.errors import BadImage
 from imagequeue.formats import av1, hevc
 from imagequeue.formats.essence import Essence
 from imagequeue.formats.isobmff import Fields, box, boxes
 from imagequeue.formats.itemfile import Kept, Reference, written
 from imagequeue.formats.items import Item, Items
+from imagequeue.formats.view import View
 
 AVIF, HEIC = "AVIF", "HEIC"
 BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf 1pic".split())
@@ -37,9 +36,6 @@ _PROFILES = (b"prof", b"rICC")
 _DONE_HERE = frozenset({b"clap", b"irot", b"imir"})
 _UNNEEDED = frozenset({b"pasp", b"clli", b"mdcv", b"cclv", b"amve", b"ndwt", b"rloc", b"udes", b"rref"})
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
-# By EXIF's numbers: turned counterclockwise by 0, 90, 180 and 270 degrees (irot), and then mirrored: the top becomes
-# the bottom (imir 0), or the left becomes the right (1).
-_TURNED = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 def is_heif(file: bytes) -> bool:
@@ -93,13 +89,13 @@ class _Reader:
                 self._keep_alpha(alpha, picture)
                 has_alpha = True
                 break
-        orientation, crop = self._view(picture, shown)
+        view = self._view(picture, shown)
         return Essence(
             written(self._file, self._format.lower().encode(), self._kept, self._references),
             self._format,
-            orientation,
+            view.orientation,
             shown,
-            crop=crop,
+            crop=view.crop,
             bytes_per_pixel=BYTES_PER_PIXEL[self._format][has_alpha],
         )
 
@@ -200,30 +196,8 @@ class _Reader:
             for kind, content, _ in self._items.properties(item)
         )
 
-    def _view(self, item: Item, size: tuple[int, int]) -> tuple[int, tuple[int, int, int, int] | None]:
-        """EXIF's number for how the picture is turned, and what is cut out of it before: left, top, right, bottom."""
-        contents = {kind: content for kind, content, _ in self._items.properties(item)}
-        angle = contents[b"irot"][0] & 3 if contents.get(b"irot") else 0
-        axis = contents[b"imir"][0] & 1 if contents.get(b"imir") else None
-        crop = _aperture(contents[b"clap"], size) if b"clap" in contents else None
-        return _TURNED[axis][angle], crop
-
-
-def _aperture(clap: bytes, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """What a clean aperture leaves (ISO/IEC 14496-12, 12.1.4.1): left, top, right, bottom; None if it is none."""
-    if len(clap) < 32:
-        return None
-    numbers = struct.unpack(">IIIIiIiI", clap[:32])
-    edges = []
-    fractions = numbers[:2] + numbers[4:6], numbers[2:4] + numbers[6:]
-    for side, (across, by, offset, per) in zip(size, fractions, strict=True):
-        if not by or not per:
-            return None
-        length = across / by
-        start = round(offset / per + (side - length) / 2)
-        stop = start + round(length)
-        if not 0 <= start < stop <= side:
-            return None
-        edges.append((start, stop))
-    (left, right), (top, bottom) = edges
-    return left, top, right, bottom
+    def _view(self, item: Item, size: tuple[int, int]) -> View:
+        view = View(size)
+        for kind, content, _ in self._items.properties(item):
+            view.apply(kind, content)
+        return view

@@ -93,18 +93,3 @@ def test_brands_tell_pictures_from_videos() -> None:
     for brand in (b"isom", b"mp42", b"qt  ", b"crx "):
         assert not heif.is_heif(struct.pack(">I4s4sI", 16, b"ftyp", brand, 0))
     assert heif.stated_format(struct.pack(">I4s4sI4s", 20, b"ftyp", b"mif1", 0, b"avif")) == "AVIF"
-
-
-@pytest.mark.parametrize(
-    ("clap", "crop"),
-    [
-        ((40, 1, 20, 1, 0, 1, 0, 1), (30, 15, 70, 35)),
-        ((61, 1, 41, 1, -39, 2, -9, 2), (0, 0, 61, 41)),
-        ((200, 1, 20, 1, 0, 1, 0, 1), None),
-        ((40, 0, 20, 1, 0, 1, 0, 1), None),
-    ],
-)
-def test_an_aperture_is_cut_out_unless_it_is_none(
-    clap: tuple[int, ...], crop: tuple[int, int, int, int] | None
-) -> None:
-    assert heif._aperture(struct.pack(">IIIIiIiI", *clap), (100, 50)) == crop

@@ -5,6 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from imagequeue.formats.isobmff import boxes
+from imagequeue.formats.itemfile import Kept, written
+from imagequeue.formats.items import Items
+
 Lie = tuple[str, bytes, str]
 
 
@@ -19,6 +23,15 @@ def with_size(file: bytes, width: int, height: int, which: int = 0) -> bytes:
     for _ in range(which + 1):
         at = file.index(b"ispe", at + 1)
     return file[: at + 8] + struct.pack(">II", width, height) + file[at + 16 :]
+
+
+def with_properties(file: bytes, properties: list[tuple[bytes, bytes]]) -> bytes:
+    """A HEIC of one picture without tiles, with these properties, kind and content, behind its own."""
+    items = Items(file, next(part for part in boxes(file) if part.kind == b"meta"))
+    picture = items[items.primary]
+    own = [(box(kind, content), is_essential) for kind, content, is_essential in items.properties(picture)]
+    own += [(box(kind, content), True) for kind, content in properties]
+    return written(file, b"heic", [Kept(picture, picture.kind, tuple(own), (0, 0))], [])
 
 
 def lies(file: bytes) -> Iterator[Lie]:
