@@ -85,6 +85,31 @@ def test_a_tiff_is_read_however_its_samples_lie(planar: int, order: str, tile: i
     assert difference(upload, colours()) == 0
 
 
+@pytest.mark.parametrize("planar", [1, 2])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("tile", [None, 16])
+def test_an_uncompressed_tiff_need_not_say_how_long_its_strips_are(planar: int, bits: int, tile: int | None) -> None:
+    upload = directories.arranged(colours(), planar=planar, tile=tile, bits=bits)
+    assert difference(directories.without(upload, 325 if tile else 279), colours()) == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK"])
+def test_nor_need_one_of_other_samples_say_it(mode: str) -> None:
+    image = colours((61, 40)).convert(mode)
+    assert difference(directories.without(encode(image, "TIFF"), 279), image.convert("RGB")) <= 1
+
+
+def test_a_compressed_tiff_has_to() -> None:
+    with pytest.raises(BadImage, match="does not say where all of its pixels are"):
+        decode(directories.without(encode(colours(), "TIFF", compression="packbits"), 279))
+
+
+def test_such_a_tiff_that_is_cut_off_is_refused() -> None:
+    long = {tag: value for tag, value in {**directories.PLAIN, 257: 5000, 278: 5000}.items() if tag != 279}
+    with pytest.raises(BadImage, match="cut off"):
+        decode(directories.tiff(long))
+
+
 def test_a_palette_of_8_bits_where_16_are_meant_is_not_black() -> None:
     image = colours().convert("P")
     palette = image.getpalette()

@@ -49,7 +49,7 @@ _UNREAD = {
     6: "JPEG of the old style", 9: "JBIG", 10: "JBIG", 32809: "ThunderScan", 34676: "SGILog", 34661: "JBIG",
     34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 50001: "WebP", 50002: "JPEG XL",
 }  # fmt: skip
-_OLD_JPEG, _JPEG = 6, 7
+_UNCOMPRESSED, _OLD_JPEG, _JPEG = 1, 6, 7
 _CFA, _LINEAR_RAW = 32803, 34892
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 # The samples that a picture has besides those that are not colours.
@@ -171,15 +171,35 @@ def _parts(
         raise BadImage(f"The TIFF has {count} strips or tiles; at most {MAX_PARTS} are taken.")
     lists = []
     for tag in _LISTS[is_tiled]:
-        if tag not in entries or entries[tag].count < count:
+        if tag in entries and entries[tag].count >= count:
+            lists.append(_values(file, order, tag, entries[tag], count))
+        elif tag in (_STRIP_BYTES, _TILE_BYTES) and tag not in entries and _has_known_lengths(values):
+            lists.append(_lengths(values, (across, down), height, count // planes, is_tiled) * planes)
+        else:
             raise BadImage("The TIFF does not say where all of its pixels are, and how long.")
-        lists.append(_values(file, order, tag, entries[tag], count))
     parts = list(zip(*lists, strict=True))
     if any(start + length > len(file) or not length for start, length in parts):
         raise BadImage("The TIFF is cut off: some of its pixels are missing.")
     if sum(length for _, length in parts) > 2 * len(file):
         raise BadImage("The TIFF has strips or tiles of more bytes than the file has.")
     return parts
+
+
+def _has_known_lengths(values: dict[int, tuple[int, ...]]) -> bool:
+    """Whether a strip's or tile's length follows from its size: uncompressed, and its colours as fine as its grey."""
+    return _first(values, _COMPRESSION, 1) == _UNCOMPRESSED and _first(values, _PHOTOMETRIC, 0) != _YCBCR
+
+
+def _lengths(
+    values: dict[int, tuple[int, ...]], size: tuple[int, int], height: int, count: int, is_tiled: bool
+) -> tuple[int, ...]:
+    """Of one plane's uncompressed strips or tiles of this size, which some old programs leave out; libtiff does this,
+    too. Of a strip that reaches beyond the picture only the rows inside are stored.
+    """
+    across, down = size
+    samples = 1 if _first(values, _PLANAR, 1) == 2 else _first(values, _SAMPLES, 1)
+    row = -(-across * samples * (values.get(_BITS) or (1,))[0] // 8)
+    return tuple(row * (down if is_tiled else min(down, height - number * down)) for number in range(count))
 
 
 def _check_scans(file: bytes, parts: list[tuple[int, int]], pixels: int) -> None:

@@ -65,6 +65,16 @@ def changed(file: bytes, numbers: dict[int, int]) -> bytes:
     return bytes(changed)
 
 
+def without(file: bytes, tag: int) -> bytes:
+    """A little-endian file, one of whose entries has a tag that means nothing."""
+    (start,) = struct.unpack_from("<I", file, 4)
+    changed = bytearray(file)
+    for at in range(start + 2, start + 2 + 12 * int.from_bytes(file[start : start + 2], "little"), 12):
+        if struct.unpack_from("<H", file, at) == (tag,):
+            struct.pack_into("<H", changed, at, 65_000)
+    return bytes(changed)
+
+
 def lies() -> Iterator[tuple[str, bytes]]:
     yield "tiff without a directory", b"II*\0\xff\xff\xff\xff"
     yield (
