@@ -1,6 +1,6 @@
 """`python -m imagequeue COMMAND`: the commands that look at an installation.
 
-    python -m imagequeue doctor   what the service needs, what of it is missing here, and the line that mends it
+    python -m imagequeue doctor   what the service needs, what of it is missing here, and the line that fixes it
 
 Each has a --help of its own. What serves and what sends are scripts: run_web_server.py, run_model_server.py,
 simple_request.py, stress_test.py.

@@ -90,10 +90,10 @@ def check(product: str, version: Version) -> Check:
         return ok("redis security", f"{named}: none of the known holes is open")
     ids = [one for advisory in open_here for one in advisory.ids]
     found = f"{named} has, by its number, {', '.join(ids)}; its distribution may have fixed them"
-    return warning("redis security", found, f"upgrade to {product} {_text(_mended(product, version))} or newer")
+    return warning("redis security", found, f"upgrade to {product} {_text(_fixed(product, version))} or newer")
 
 
-def _mended(product: str, version: Version) -> Version:
+def _fixed(product: str, version: Version) -> Version:
     """The first version without any of them: of the same branch, or else of the newest one."""
     fixes = [advisory.fixed(product) for advisory in ADVISORIES if advisory.fixed(product)]
     same = [max((one for one in fixed if one[:2] == version[:2]), default=(0,)) for fixed in fixes]

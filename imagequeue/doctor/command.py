@@ -1,6 +1,6 @@
 """`python -m imagequeue doctor`: settings → checks, side by side → one screen, or JSON.
 
-    python -m imagequeue doctor          a line for each check, and under it the line that mends it
+    python -m imagequeue doctor          a line for each check, and under it the line that fixes it
     python -m imagequeue doctor --json   the same for a program
 
 Exit code: 0 if nothing prevents the service from running, warnings or not; 1 otherwise; 2 for a wrong argument.

@@ -34,17 +34,17 @@ def check_model_cache(folder: Path | None, room: Room = free_bytes) -> Check:
 def check_logs(directory: str, room: Room = free_bytes) -> Check:
     if not directory:
         return ok("log folder", "none: the log goes to standard error")
-    mend = "LOG_DIR=/folder/of/this/user, or unset it"
-    return _check("log folder", Path(directory), LOG_BYTES, mend, room, is_needed=True)
+    fix = "LOG_DIR=/folder/of/this/user, or unset it"
+    return _check("log folder", Path(directory), LOG_BYTES, fix, room, is_needed=True)
 
 
 def check_temporary(room: Room = free_bytes) -> Check:
-    mend = "TMPDIR=/folder/with/room"
+    fix = "TMPDIR=/folder/with/room"
     try:
         folder = Path(tempfile.gettempdir())
     except OSError as error:
-        return failed("temporary folder", str(error.strerror or error), mend)
-    return _check("temporary folder", folder, TEMPORARY_BYTES, mend, room, is_needed=True)
+        return failed("temporary folder", str(error.strerror or error), fix)
+    return _check("temporary folder", folder, TEMPORARY_BYTES, fix, room, is_needed=True)
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm"), room: Room = free_bytes) -> Check:
@@ -53,7 +53,7 @@ def check_shared_memory(folder: Path = Path("/dev/shm"), room: Room = free_bytes
     return _check("shared memory", folder, SHARED_BYTES, f"mount -o remount,size=64m {folder}", room)
 
 
-def _check(name: str, folder: Path, least: int, mend: str, room: Room, *, is_needed: bool = False) -> Check:
+def _check(name: str, folder: Path, least: int, fix: str, room: Room, *, is_needed: bool = False) -> Check:
     """is_needed: without it the processes do not start."""
     # It is made when it is first written to.
     there = next((each for each in (folder.absolute(), *folder.absolute().parents) if os.path.isdir(each)), folder)
@@ -65,8 +65,8 @@ def _check(name: str, folder: Path, least: int, mend: str, room: Room, *, is_nee
             free = room(there)
     except OSError as error:
         report = failed if is_needed else warning
-        return report(name, f"{folder} cannot be written to: {error.strerror or error}", mend)
+        return report(name, f"{folder} cannot be written to: {error.strerror or error}", fix)
     found = f"{folder}, {free / 1e9:.1f} GB free"
     if free < least:
-        return warning(name, f"{folder}, {free / 1e6:.0f} MB free; {least / 1e6:.0f} MB are recommended", mend)
+        return warning(name, f"{folder}, {free / 1e6:.0f} MB free; {least / 1e6:.0f} MB are recommended", fix)
     return ok(name, found)

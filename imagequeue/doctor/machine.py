@@ -6,7 +6,7 @@ from imagequeue.doctor.check import Check, failed, ok, warning
 
 # A web server's threads may each hold a connection, and as many descriptors again are Redis, pipes and files.
 LEAST_FILES = 256
-_MEND_FILES = "ulimit -Hn 4096 as root, or LimitNOFILE=4096 in the unit of systemd"
+_FIX_FILES = "ulimit -Hn 4096 as root, or LimitNOFILE=4096 in the unit of systemd"
 
 
 def check_processors(available: int, total: int, *, model_threads: int) -> Check:
@@ -25,5 +25,5 @@ def check_open_files(limits: tuple[int, int], *, unlimited: int, wanted: int) ->
     if limits[1] == unlimited or limits[1] >= wanted:
         return ok("open files", found)
     if limits[1] < LEAST_FILES:
-        return failed("open files", f"{found}, and needs {LEAST_FILES}", _MEND_FILES)
-    return warning("open files", f"{found}; {wanted} serve WEB_THREADS connections", _MEND_FILES)
+        return failed("open files", f"{found}, and needs {LEAST_FILES}", _FIX_FILES)
+    return warning("open files", f"{found}; {wanted} serve WEB_THREADS connections", _FIX_FILES)

@@ -25,8 +25,8 @@ def check(root: Path = Path("/")) -> Check:
     if limited < machine:
         found += f" below the cgroup's limit (the machine has {machine / 1e9:.1f})"
     if available < LEAST_BYTES:
-        mend = "raise the limit; or MODEL=efficientnet-lite0, MAX_IMAGE_PIXELS=12000000, WEB_PROCESSES=1"
-        return warning("memory", f"{found}; {LEAST_BYTES / 1e9:.1f} GB are recommended", mend)
+        fix = "raise the limit; or MODEL=efficientnet-lite0, MAX_IMAGE_PIXELS=12000000, WEB_PROCESSES=1"
+        return warning("memory", f"{found}; {LEAST_BYTES / 1e9:.1f} GB are recommended", fix)
     return ok("memory", found)
 
 

@@ -51,16 +51,16 @@ def check_weights(
 
 
 def _file(setting: str, name: str, shown: str) -> Check:
-    file, mend = Path(name), f"{setting}=/path/of/a/file that is there, or unset it"
+    file, fix = Path(name), f"{setting}=/path/of/a/file that is there, or unset it"
     try:
         size = file.stat().st_size
         with file.open("rb") as opened:
             begins = opened.read(8)
     except OSError as error:
-        return failed("model", f"{setting}: {name} cannot be read: {error.strerror}", mend)
+        return failed("model", f"{setting}: {name} cannot be read: {error.strerror}", fix)
     signature = _SIGNATURES.get(file.suffix, b"")
     if not size or not begins.startswith(signature):
-        return failed("model", f"{setting}: {name} ({size} bytes) is not a whole {file.suffix} file", mend)
+        return failed("model", f"{setting}: {name} ({size} bytes) is not a whole {file.suffix} file", fix)
     return ok("model", f"{shown} ({size / 1e6:.0f} MB)")
 
 
@@ -68,19 +68,19 @@ def _resnet50(file: Path, *, why_not: Callable[[str], str], fallback: Callable[[
     size = file.stat().st_size if file.is_file() else None
     if size == RESNET50_BYTES:
         return ok("model", f"resnet50, weights in {file.parent}")
-    found, mend = f"resnet50: {file} is not there", _FETCH
+    found, fix = f"resnet50: {file} is not there", _FETCH
     if size is not None:
         found = f"resnet50: {file} has {size} bytes instead of {RESNET50_BYTES}"
-        mend = f"rm {file}; {_FETCH}"
+        fix = f"rm {file}; {_FETCH}"
     reason = why_not(RESNET50_ADDRESS)
     if not reason:
-        return warning("model", f"{found}; the first start downloads it (100 MB)", mend)
+        return warning("model", f"{found}; the first start downloads it (100 MB)", fix)
     found += f" and cannot be downloaded ({reason})"
-    mend = f"copy {RESNET50_FILE} into {file.parent}, or MODEL=efficientnet-lite0"
+    fix = f"copy {RESNET50_FILE} into {file.parent}, or MODEL=efficientnet-lite0"
     # make serve looks only whether the file is there; one that is not whole would end the worker.
     if size is None and fallback is not None and fallback().status == OK:
-        return warning("model", f"{found}; make serve serves efficientnet-lite0 instead", mend)
-    return failed("model", found, mend)
+        return warning("model", f"{found}; make serve serves efficientnet-lite0 instead", fix)
+    return failed("model", found, fix)
 
 
 def _packaged(model: str, packaged: Callable[[], Path], install: str) -> Check:
@@ -114,11 +114,11 @@ def check_labels(model: str, labels: str, *, install: str) -> Check:
             return ok("labels", f"{len(imagenetlabels.read())} of ImageNet")
         except ConfigurationError as error:
             return failed("labels", error.message.splitlines()[0], install)
-    mend = "MODEL_LABELS=/path/of/a/text/file with one label a line, or unset it"
+    fix = "MODEL_LABELS=/path/of/a/text/file with one label a line, or unset it"
     try:
         count = len(Path(labels).read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        return failed("labels", f"MODEL_LABELS: {labels} cannot be read: {error}", mend)
+        return failed("labels", f"MODEL_LABELS: {labels} cannot be read: {error}", fix)
     if not count:
-        return failed("labels", f"MODEL_LABELS: {labels} is empty", mend)
+        return failed("labels", f"MODEL_LABELS: {labels} is empty", fix)
     return ok("labels", f"{count} in {labels}; a worker compares them with the model's outputs at its start")

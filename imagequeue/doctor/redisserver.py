@@ -24,7 +24,7 @@ _CLI = 'redis-cli -u "$REDIS_URL"'
 _RIGHTS = "give this user the rights in docs/security.md#redis"
 
 # From words of an answer, or the name of redis-py's class for it, to what helps.
-_MENDS = (
+_FIXES = (
     (("AuthenticationError", "WRONGPASS", "NOAUTH"), "REDIS_URL=redis://USER:PASSWORD@host:6379/0, percent-encoded"),
     (("NoPermissionError", "NOPERM"), _RIGHTS),
     (("protected mode",), "give it a password, or another address to listen on: docs/security.md#redis"),
@@ -78,9 +78,9 @@ def checks(
     except ConfigurationError as error:
         return [failed("redis", error.message, "REDIS_URL=redis://host:6379/0")]
     except RedisError as error:
-        return [failed("redis", f"{shown}: {_words(error)}", _mend(error))]
+        return [failed("redis", f"{shown}: {_words(error)}", _fix(error))]
     if answers.is_refusal and isinstance(answers.info, Exception):
-        return [failed("redis", f"{shown}: {_words(answers.info)}", _mend(answers.info))]
+        return [failed("redis", f"{shown}: {_words(answers.info)}", _fix(answers.info))]
     found = [_server(shown, answers, oldest), *_clock(answers)]
     if not isinstance(answers.info, Exception):
         info = answers.info
@@ -125,9 +125,9 @@ def _words(error: BaseException) -> str:
     return shortened_middle(text or kind, 200).rstrip(". ")
 
 
-def _mend(error: BaseException) -> str:
+def _fix(error: BaseException) -> str:
     said = f"{type(error).__name__} {error}"
-    return next((mend for words, mend in _MENDS if any(word in said for word in words)), _ELSEWHERE)
+    return next((fix for words, fix in _FIXES if any(word in said for word in words)), _ELSEWHERE)
 
 
 def product_of(info: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
@@ -147,7 +147,7 @@ def _server(shown: str, answers: Answers, oldest: tuple[int, ...]) -> Check:
         primary = f"{info.get('master_host')}:{info.get('master_port')}"
         return failed("redis", f"{named} is a replica of {primary}", f"name the primary in REDIS_URL: {primary}")
     if isinstance(answers.write, Exception):
-        return failed("redis", f"{named} takes no writes: {_words(answers.write)}", _mend(answers.write))
+        return failed("redis", f"{named} takes no writes: {_words(answers.write)}", _fix(answers.write))
     if isinstance(answers.info, Exception):
         return warning("redis", f"{named} answers; INFO is refused: {_words(answers.info)}", _RIGHTS)
     if info.get("cluster_enabled"):

@@ -20,9 +20,9 @@ def is_ok(checks: Sequence[Check]) -> bool:
 
 
 def as_text(checks: Sequence[Check]) -> str:
-    """A line for each check, COLUMNS wide at most, below it the line that mends it; the verdict at the end.
+    """A line for each check, COLUMNS wide at most, below it the line that fixes it; the verdict at the end.
 
-    A line that mends is never broken, so that it can be copied.
+    The line that fixes it is never broken, so that it can be copied.
     """
     lines: list[str] = []
     for check in checks:
@@ -35,13 +35,13 @@ def as_text(checks: Sequence[Check]) -> str:
             break_long_words=False,
             break_on_hyphens=False,
         ) or [head.rstrip()]
-        if check.mend:
-            lines.append(f"{_INDENT}→ {escaped(check.mend)}")
+        if check.fix:
+            lines.append(f"{_INDENT}→ {escaped(check.fix)}")
     return "\n".join([*lines, _verdict(checks)])
 
 
 def as_json(checks: Sequence[Check]) -> str:
-    """{"ok": true, "checks": [{"name": …, "status": "ok", "found": …, "mend": ""}, …]}, indented."""
+    """{"ok": true, "checks": [{"name": …, "status": "ok", "found": …, "fix": ""}, …]}, indented."""
     document = {"ok": is_ok(checks), "checks": [vars(check) for check in checks]}
     return json.dumps(document, indent=2, ensure_ascii=True)
 

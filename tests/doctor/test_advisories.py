@@ -52,7 +52,7 @@ def test_the_release_to_upgrade_to_is_of_the_same_branch_where_that_is_maintaine
 ) -> None:
     found = check(product, version)
     assert found.status == "warning"
-    assert found.mend == f"upgrade to {better} or newer"
+    assert found.fix == f"upgrade to {better} or newer"
     assert check(product, tuple(map(int, better.split()[1].split(".")))).status == "ok"
 
 

@@ -45,8 +45,8 @@ def document(ended: Any) -> dict[str, dict[str, str]]:
     assert set(read) == {"ok", "checks"}
     assert read["ok"] is (ended.returncode == 0)
     for check in read["checks"]:
-        assert set(check) == {"name", "status", "found", "mend"}
-        assert bool(check["mend"]) == (check["status"] != "ok"), check
+        assert set(check) == {"name", "status", "found", "fix"}
+        assert bool(check["fix"]) == (check["status"] != "ok"), check
     return {check["name"]: check for check in read["checks"]}
 
 
@@ -105,7 +105,7 @@ def test_what_is_missing_ends_with_1_and_has_its_line_and_no_password_is_shown(t
     checks = document(ended)
     failing = {"redis", "web port", "model", "labels", "log folder", "settings"}
     assert {name for name, check in checks.items() if check["status"] == "failed"} == failing
-    assert f"WEB_PORT={port + 1}" in checks["web port"]["mend"]
+    assert f"WEB_PORT={port + 1}" in checks["web port"]["fix"]
     assert "hunter" not in ended.stdout + ended.stderr
 
 
@@ -137,7 +137,7 @@ def test_a_python_without_any_package_is_shown_what_to_install() -> None:
     assert "missing" in checks["packages"]["found"]
     assert "redis is not installed" in checks["redis"]["found"]
     for name in ("packages", "redis", "labels"):
-        assert checks[name]["mend"]
+        assert checks[name]["fix"]
     for name in ("python", "web port", "temporary folder", "memory", "processors"):
         assert checks[name]["status"] in ("ok", "warning"), checks[name]
 

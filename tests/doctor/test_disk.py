@@ -32,7 +32,7 @@ def test_a_disk_without_room_is_a_warning_with_the_setting_that_names_another(tm
     ):
         assert found.status == "warning"
         assert "1 MB free" in found.found
-        assert setting in found.mend
+        assert setting in found.fix
 
 
 def test_what_cannot_be_written_to_fails_where_a_process_would_end_and_warns_elsewhere(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_what_cannot_be_written_to_fails_where_a_process_would_end_and_warns_els
     found = disk.check_logs(str(file))
     assert found.status == "failed"
     assert "cannot be written to" in found.found
-    assert "LOG_DIR=" in found.mend
+    assert "LOG_DIR=" in found.fix
     assert disk.check_model_cache(file).status == "warning"
     assert disk.check_logs("/proc/self/nothing").status == "failed"
 

@@ -28,7 +28,7 @@ def test_each_wrong_one_is_named_and_counts_as_not_set() -> None:
     assert "MAX_CRASHES: 'few'" in given.check.found
     assert given.refused == {"WEB_PORT", "MAX_CRASHES"}
     assert given.settings == Settings.load({"IMAGE_QUEUE": "mine"}, NOWHERE)
-    assert "docs/settings.md" in given.check.mend
+    assert "docs/settings.md" in given.check.fix
 
 
 def test_settings_that_do_not_fit_together_are_reported() -> None:

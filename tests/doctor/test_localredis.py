@@ -19,5 +19,5 @@ def test_the_first_server_is_named_with_its_version_and_its_holes() -> None:
 def test_without_any_it_fails_with_what_brings_one() -> None:
     (found,) = checks({}, product_of=lambda binary: ("", ()), default_url=URL)
     assert found.status == "failed"
-    assert "make serve" in found.mend
-    assert "REDIS_URL=" in found.mend
+    assert "make serve" in found.fix
+    assert "REDIS_URL=" in found.fix

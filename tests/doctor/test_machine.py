@@ -17,7 +17,7 @@ def test_processors_are_those_that_the_container_may_use() -> None:
 def test_more_threads_than_processors_are_a_warning() -> None:
     found = check_processors(2, 64, model_threads=16)
     assert found.status == "warning"
-    assert found.mend == "unset MODEL_THREADS"
+    assert found.fix == "unset MODEL_THREADS"
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ def test_more_threads_than_processors_are_a_warning() -> None:
 def test_the_hard_limit_on_open_files_counts(hard: int, status: str) -> None:
     found = check_open_files((64, hard), unlimited=UNLIMITED, wanted=648)
     assert found.status == status
-    assert bool(found.mend) == (status != "ok")
-    assert "ulimit -Hn" in found.mend or status == "ok"
+    assert bool(found.fix) == (status != "ok")
+    assert "ulimit -Hn" in found.fix or status == "ok"

@@ -47,7 +47,7 @@ def test_the_limit_of_a_cgroup_counts_less_what_is_used_of_it(
     found = check(limit(machine, membership, folder, files))
     assert found.found.startswith("0.6 GB available below the cgroup's limit (the machine has 8.2)")
     assert found.status == "warning"
-    assert "MODEL=efficientnet-lite0" in found.mend
+    assert "MODEL=efficientnet-lite0" in found.fix
 
 
 def test_a_limit_that_cannot_be_read_is_none(machine: Path) -> None:

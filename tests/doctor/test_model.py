@@ -59,7 +59,7 @@ def test_one_that_is_missing_and_can_be_downloaded_is_a_warning(package: Path) -
     found = look(package)
     assert found.status == "warning"
     assert "is not there; the first start downloads it" in found.found
-    assert found.mend.endswith("run_model_server.py --fetch")
+    assert found.fix.endswith("run_model_server.py --fetch")
 
 
 def test_one_that_is_broken_off_is_named_with_its_size_and_removed(package: Path) -> None:
@@ -67,7 +67,7 @@ def test_one_that_is_broken_off_is_named_with_its_size_and_removed(package: Path
     found = look(package)
     assert found.status == "warning"
     assert f"has 1000 bytes instead of {RESNET50_BYTES}" in found.found
-    assert found.mend.startswith(f"rm {file}; ")
+    assert found.fix.startswith(f"rm {file}; ")
     assert look(package, why_not=unreachable).status == "failed"
 
 
@@ -78,27 +78,27 @@ def test_without_a_network_make_serve_has_another_model_and_a_named_one_fails(pa
     assert "serves efficientnet-lite0 instead" in found.found
     found = look(package, why_not=unreachable, is_named=True)
     assert found.status == "failed"
-    assert "MODEL=efficientnet-lite0" in found.mend
+    assert "MODEL=efficientnet-lite0" in found.fix
     assert look(package, why_not=unreachable, packaged=no_package).status == "failed"
 
 
 def test_the_model_of_the_package_needs_the_package(package: Path) -> None:
     assert look(package, "efficientnet-lite0").found == "efficientnet-lite0, weights in a package (2 MB)"
     found = look(package, "efficientnet-lite0", packaged=no_package)
-    assert (found.status, found.found, found.mend) == ("failed", "The package is not installed.", INSTALL)
+    assert (found.status, found.found, found.fix) == ("failed", "The package is not installed.", INSTALL)
 
 
 def test_another_application_is_looked_for_among_the_downloads(package: Path) -> None:
     found = look(package, "MobileNetV2")
     assert found.status == "warning"
-    assert found.mend == "MODEL=MobileNetV2 .venv/bin/python run_model_server.py --fetch"
+    assert found.fix == "MODEL=MobileNetV2 .venv/bin/python run_model_server.py --fetch"
     (package.parent / "models").mkdir()
     (package.parent / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5").touch()
     assert look(package, "MobileNetV2").status == "ok"
 
 
 def test_random_weights_are_a_warning_and_the_null_model_needs_none(package: Path) -> None:
-    assert look(package, weights="random").mend == "unset MODEL_WEIGHTS"
+    assert look(package, weights="random").fix == "unset MODEL_WEIGHTS"
     assert look(package, "null").status == "ok"
 
 
@@ -110,11 +110,11 @@ def test_a_file_of_ones_own_is_there_and_begins_as_its_kind_does(tmp_path: Path,
     found = look(package, weights=str(pointer))
     assert found.status == "failed"
     assert "is not a whole .h5 file" in found.found
-    assert "MODEL_WEIGHTS=" in found.mend
+    assert "MODEL_WEIGHTS=" in found.fix
     found = look(package, str(tmp_path / "none.keras"))
     assert found.status == "failed"
     assert "No such file or directory" in found.found
-    assert "MODEL=" in found.mend
+    assert "MODEL=" in found.fix
 
 
 def test_imagenets_labels_come_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_imagenets_labels_come_from_the_package(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("imagequeue.imagenetlabels.read", missing)
     found = check_labels("resnet50", "imagenet", install=INSTALL)
-    assert (found.status, found.mend) == ("failed", INSTALL)
+    assert (found.status, found.fix) == ("failed", INSTALL)
     assert check_labels("null", "imagenet", install=INSTALL).status == "ok"
 
 
@@ -139,4 +139,4 @@ def test_labels_of_ones_own_are_counted(tmp_path: Path) -> None:
     file.unlink()
     found = check_labels("mine.keras", str(file), install=INSTALL)
     assert found.status == "failed"
-    assert "MODEL_LABELS=" in found.mend
+    assert "MODEL_LABELS=" in found.fix

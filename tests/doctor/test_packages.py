@@ -23,7 +23,7 @@ def test_all_that_this_machine_needs_are_there() -> None:
 
 def test_a_missing_one_fails_with_the_line_that_installs_it() -> None:
     found = check(NEEDED, machine=MACHINE, install=INSTALL, version_of=having(ALL, redis=None))
-    assert (found.status, found.found, found.mend) == ("failed", "3 needed, 1 missing: redis", INSTALL)
+    assert (found.status, found.found, found.fix) == ("failed", "3 needed, 1 missing: redis", INSTALL)
 
 
 def test_one_of_another_version_fails_and_both_versions_are_shown() -> None:
@@ -34,7 +34,7 @@ def test_one_of_another_version_fails_and_both_versions_are_shown() -> None:
 
 def test_one_that_the_service_can_do_without_is_a_warning() -> None:
     found = check(NEEDED, machine=MACHINE, install=INSTALL, version_of=having(ALL, hiredis=None))
-    assert (found.status, found.mend) == ("warning", INSTALL)
+    assert (found.status, found.fix) == ("warning", INSTALL)
 
 
 def test_of_many_missing_ones_the_first_are_named() -> None:
@@ -47,7 +47,7 @@ def test_of_many_missing_ones_the_first_are_named() -> None:
 def test_what_only_make_serve_needs_is_a_warning() -> None:
     extras = [Requirement("honcho"), Requirement("openvino")]
     found = check_extras(extras, machine=MACHINE, install=INSTALL, version_of=having({"openvino": "2026.4.1"}))
-    assert (found.status, found.mend) == ("warning", INSTALL)
+    assert (found.status, found.fix) == ("warning", INSTALL)
     assert found.found == "for make serve and for speed, 1 missing: honcho"
     found = check_extras(extras[1:], machine=MACHINE, install=INSTALL, version_of=having({"openvino": "2026.4.1"}))
     assert found == ok("extras", "openvino 2026.4.1")

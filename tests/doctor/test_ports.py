@@ -38,7 +38,7 @@ def test_one_that_is_taken_fails_with_the_process_that_has_it_and_another_port(t
     found = check_web("127.0.0.1", taken)
     assert found.status == "failed"
     assert f"(process {os.getpid()})" in found.found
-    assert f"WEB_PORT={taken + 1}" in found.mend
+    assert f"WEB_PORT={taken + 1}" in found.fix
 
 
 def test_where_proc_says_nothing_it_is_only_taken(taken: int, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_web_server_of_this_project_that_runs_already_is_no_fault_and_its_argu
 def test_an_address_that_is_not_this_machines_fails_with_one_that_is() -> None:
     found = check_web("192.0.2.1", free_port())
     assert found.status == "failed"
-    assert "WEB_HOST=127.0.0.1" in found.mend
+    assert "WEB_HOST=127.0.0.1" in found.fix
 
 
 def test_a_worker_takes_the_first_free_port_for_metrics(taken: int) -> None:
@@ -76,5 +76,5 @@ def test_a_worker_takes_the_first_free_port_for_metrics(taken: int) -> None:
     assert check_metrics("127.0.0.1", taken, 64).status == "ok"
     found = check_metrics("127.0.0.1", taken, 1)
     assert found.status == "warning"
-    assert "METRICS_PORT" in found.mend
+    assert "METRICS_PORT" in found.fix
     assert check_metrics("192.0.2.1", taken, 64).status == "warning"

@@ -29,7 +29,7 @@ def test_another_one_fails_with_its_reason(python: dict[str, Any], reason: str) 
     found = check(Interpreter(**{"version": (3, 13, 0), "executable": "/usr/bin/python3", **python}))
     assert found.status == "failed"
     assert reason in found.found
-    assert "make clean serve" in found.mend
+    assert "make clean serve" in found.fix
 
 
 def test_the_one_that_runs_the_tests_is_described() -> None:

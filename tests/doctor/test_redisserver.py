@@ -23,7 +23,7 @@ WRITTEN = "correct-horse%2Fbattery%23staple"
 def look(url: str, clock: Callable[[], float] = time.time, clients: int = 20) -> dict[str, Check]:
     found = checks(url, queue="image_queue", oldest=(6, 2), clients=clients, clock=clock)
     for check in found:
-        assert bool(check.mend) == (check.status != "ok"), check
+        assert bool(check.fix) == (check.status != "ok"), check
     return {check.name: check for check in found}
 
 
@@ -81,7 +81,7 @@ def test_where_nothing_listens_it_fails_in_the_networks_words() -> None:
     assert list(found) == ["redis"]
     assert found["redis"].status == "failed"
     assert "Connection refused" in found["redis"].found
-    assert "make serve starts one" in found["redis"].mend
+    assert "make serve starts one" in found["redis"].fix
     assert "horse" not in str(found)
 
 
@@ -95,7 +95,7 @@ def test_a_missing_and_a_wrong_password_fail_in_its_words_and_none_is_shown(redi
         found = look(url)
         assert found["redis"].status == "failed"
         assert words in found["redis"].found
-        assert "PASSWORD" in found["redis"].mend
+        assert "PASSWORD" in found["redis"].fix
         assert "horse" not in str(found)
     found = look(f"redis://:{WRITTEN}@127.0.0.1:{redis_server.port}/0")
     assert found["redis"].status == "ok"
@@ -106,7 +106,7 @@ def test_an_address_that_is_none_fails_without_its_password() -> None:
     found = look("redis://:secret/word@127.0.0.1:1/0")
     assert found["redis"].status == "failed"
     assert "secret" not in str(found)
-    assert found["redis"].mend == "REDIS_URL=redis://host:6379/0"
+    assert found["redis"].fix == "REDIS_URL=redis://host:6379/0"
 
 
 def test_a_policy_that_drops_jobs_is_a_warning_with_the_command_that_changes_it(redis_server: RedisServer) -> None:
@@ -115,7 +115,7 @@ def test_a_policy_that_drops_jobs_is_a_warning_with_the_command_that_changes_it(
     found = look(redis_server.url)["redis memory"]
     assert found.status == "warning"
     assert "maxmemory-policy allkeys-lru" in found.found
-    assert found.mend.endswith("CONFIG SET maxmemory-policy noeviction")
+    assert found.fix.endswith("CONFIG SET maxmemory-policy noeviction")
 
 
 def test_a_replica_fails_and_its_primary_is_named(redis_server: RedisServer) -> None:
@@ -124,7 +124,7 @@ def test_a_replica_fails_and_its_primary_is_named(redis_server: RedisServer) -> 
     found = look(redis_server.url)["redis"]
     assert found.status == "failed"
     assert "is a replica of 127.0.0.1:1" in found.found
-    assert found.mend == "name the primary in REDIS_URL: 127.0.0.1:1"
+    assert found.fix == "name the primary in REDIS_URL: 127.0.0.1:1"
 
 
 def test_a_full_one_fails_in_its_words(redis_server: RedisServer) -> None:
@@ -134,7 +134,7 @@ def test_a_full_one_fails_in_its_words(redis_server: RedisServer) -> None:
     assert found["redis"].status == "failed"
     assert "takes no writes: " in found["redis"].found
     assert "maxmemory" in found["redis"].found
-    assert "CONFIG SET maxmemory 2gb" in found["redis"].mend
+    assert "CONFIG SET maxmemory 2gb" in found["redis"].fix
     assert found["redis memory"].status == "warning"
 
 
@@ -151,7 +151,7 @@ def test_one_that_cannot_save_fails_in_its_words(redis_server: RedisServer) -> N
     found = look(redis_server.url)
     assert found["redis"].status == "failed"
     assert "MISCONF" in found["redis"].found
-    assert "make room" in found["redis"].mend
+    assert "make room" in found["redis"].fix
     assert found["redis persistence"].status == "warning"
     assert "saving failed the last time" in found["redis persistence"].found
 
@@ -159,7 +159,7 @@ def test_one_that_cannot_save_fails_in_its_words(redis_server: RedisServer) -> N
 def test_persistence_that_is_off_is_a_warning_and_each_kind_of_it_is_named(redis_server: RedisServer) -> None:
     found = look(redis_server.url)["redis persistence"]
     assert found.status == "warning"
-    assert found.mend.endswith("CONFIG SET appendonly yes")
+    assert found.fix.endswith("CONFIG SET appendonly yes")
     with redis_server.client() as client:
         client.config_set("save", "3600 1")
         assert "snapshots (save 3600 1)" in look(redis_server.url)["redis persistence"].found
@@ -198,7 +198,7 @@ def test_a_user_without_info_is_a_warning_and_one_without_the_keys_fails(redis_s
     found = look(f"redis://stranger:x@127.0.0.1:{redis_server.port}/0")
     assert found["redis"].status == "failed"
     assert "takes no writes: " in found["redis"].found
-    assert "docs/security.md#redis" in found["redis"].mend
+    assert "docs/security.md#redis" in found["redis"].fix
 
 
 def test_clocks_that_differ_are_a_warning(redis_server: RedisServer) -> None:
@@ -219,11 +219,11 @@ def test_too_few_clients_are_a_warning_and_none_left_fails_in_its_words(redis_se
         found = look(redis_server.url)["redis"]
     assert found.status == "failed"
     assert "max number of clients" in found.found
-    assert "maxclients" in found.mend
+    assert "maxclients" in found.fix
 
 
 @pytest.mark.parametrize(
-    ("answer", "words", "mend"),
+    ("answer", "words", "fix"),
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "Protocol", "another kind of server"),
         (b"-LOADING Redis is loading the dataset in memory\r\n", "loading the dataset", "wait until"),
@@ -235,13 +235,13 @@ def test_too_few_clients_are_a_warning_and_none_left_fails_in_its_words(redis_se
     ],
 )
 def test_an_answer_that_is_not_a_redis_in_service_fails_in_its_words(
-    listener: Callable[[bytes], str], answer: bytes, words: str, mend: str
+    listener: Callable[[bytes], str], answer: bytes, words: str, fix: str
 ) -> None:
     found = look(listener(answer))["redis"]
     assert found.status == "failed"
     assert words in found.found
     assert "In this mode" not in found.found
-    assert mend in found.mend
+    assert fix in found.fix
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def test_a_check_is_one_line_and_the_line_that_fixes_it_is_below_it() -> None:
 def test_what_was_found_is_broken_at_the_screens_width_and_the_line_to_copy_is_not() -> None:
     lines = as_text([DOUBTFUL]).splitlines()
     assert all(len(line) <= COLUMNS for line in lines if "→" not in line)
-    assert f"→ {DOUBTFUL.mend}" in lines[-2]
+    assert f"→ {DOUBTFUL.fix}" in lines[-2]
 
 
 def test_warnings_prevent_nothing_and_a_failed_check_does() -> None:
@@ -39,8 +39,8 @@ def test_the_document_has_the_same_checks() -> None:
     assert document == {
         "ok": False,
         "checks": [
-            {"name": "python", "status": "ok", "found": "3.13.1", "mend": ""},
-            {"name": "web port", "status": "failed", "found": "5000 is taken", "mend": "WEB_PORT=5001"},
+            {"name": "python", "status": "ok", "found": "3.13.1", "fix": ""},
+            {"name": "web port", "status": "failed", "found": "5000 is taken", "fix": "WEB_PORT=5001"},
         ],
     }
 
