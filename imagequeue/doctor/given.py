@@ -50,8 +50,10 @@ def read(environment: Mapping[str, str] | None = None, dotenv: Path | None = Non
             if name not in given:
                 raise
             del given[name]
+            # Without a cause it is not the value by itself that is wrong: the keys that it names were just dropped.
+            if error.__cause__ is not None or "API_KEYS" not in refused:
+                wrong.append(error.message)
             refused.add(name)
-            wrong.append(error.message)
     names = frozenset(given) & {name.upper() for name in vars(settings)}
     if wrong:
         check = failed("settings", " ".join(wrong), "docs/settings.md lists what each takes")

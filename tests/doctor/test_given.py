@@ -37,6 +37,12 @@ def test_settings_that_do_not_fit_together_are_reported() -> None:
     assert given.check.status == "failed"
 
 
+def test_admins_are_not_blamed_for_keys_that_cannot_be_read() -> None:
+    given = read({"API_KEYS": "boss:secret boss:other", "API_ADMINS": "boss"}, NOWHERE)
+    assert given.refused == {"API_KEYS", "API_ADMINS"}
+    assert "API_ADMINS" not in given.check.found
+
+
 def test_a_secret_is_not_shown() -> None:
     given = read({"REDIS_URL": "http://:hunter2@host", "API_KEYS": "a:hunter2 b"}, NOWHERE)
     assert given.refused == {"REDIS_URL", "API_KEYS"}
