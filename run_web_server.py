@@ -17,10 +17,12 @@ import logutil
 from imagequeue import cpus
 from imagequeue.connections import without_secrets
 from imagequeue.errors import ConfigurationError
+from imagequeue.events import warn
 from imagequeue.logstream import LogStream
 from imagequeue.web.access import Access
 from imagequeue.web.app import create_app
 from imagequeue.web.classifier import Classifier
+from imagequeue.web.decoding import seccomp
 from imagequeue.web.decoding.pool import DecoderPool, decoders_for
 from imagequeue.web.draining import SharedFlag
 from imagequeue.web.guesses import RATE as GUESS_RATE
@@ -89,6 +91,12 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
+def warn_of_missing_filter() -> None:
+    """What then keeps a decoder that a file has taken over from starting programs; see docs/security.md."""
+    if not seccomp.is_available():
+        warn("decoders_not_filtered", reason="no seccomp here; RLIMIT_NPROC=0 instead, which does not bind root")
+
+
 def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, epilog=help_text(), formatter_class=argparse.RawDescriptionHelpFormatter
@@ -100,6 +108,7 @@ def main() -> None:
     draining = SharedFlag()
     host = f"[{settings.web_host}]" if ":" in settings.web_host else settings.web_host
     logutil.log("starting", redis=without_secrets(settings.redis_url), queue=settings.image_queue)
+    warn_of_missing_filter()
     with shared_directory():
         WebServer(
             lambda: build_app(settings, draining, settings.allowed_hosts or names_for(settings.web_host)),
@@ -118,6 +127,7 @@ def __getattr__(name: str) -> Flask:
         raise AttributeError(name)
     settings = load_or_exit()
     configure_logging(settings)
+    warn_of_missing_filter()
     # Who starts Gunicorn says where it listens, not WEB_HOST.
     return build_app(settings, SharedFlag(), settings.allowed_hosts or (ANY,))
 

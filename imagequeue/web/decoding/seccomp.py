@@ -41,13 +41,29 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _NUMBER, _AUDIT, _ARGUMENT = 0, 4, 16
 
 
+def is_available() -> bool:
+    """Whether this machine and its kernel have such filters, and this process may set one. It sets none."""
+    if _machine() is None:
+        return False
+    zero = ctypes.c_ulong(0)
+    # seccomp(2): EFAULT for a filter that is nowhere, another error where there are no filters.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_FILTER), None, zero, zero)
+    return ctypes.get_errno() == errno.EFAULT
+
+
+def _machine() -> _Machine | None:
+    if not sys.platform.startswith("linux") or struct.calcsize("P") != 8:
+        return None
+    return _MACHINES.get(platform.machine())
+
+
 def forbidding() -> Callable[[], bool]:
     """What forbids this process and those that it forks to start processes and programs, and returns whether it could.
 
     All that it needs is loaded now, so that it works where nothing can be opened any more.
     """
-    machine = _MACHINES.get(platform.machine())
-    if not sys.platform.startswith("linux") or machine is None or struct.calcsize("P") != 8:
+    machine = _machine()
+    if machine is None:
         return lambda: False
     program = _program(machine)
     instructions = ctypes.create_string_buffer(program, len(program))
