@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imagequeue.doctor.check import Check, ok, warning
-
-Version = tuple[int, ...]
+from imagequeue.doctor.release import Version, version_text
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,13 @@ ADVISORIES = (
 
 def check(product: str, version: Version) -> Check:
     """product: `Redis` or `Valkey`. version: (7, 2, 4)."""
-    named = f"{product} {_text(version)}"
+    named = f"{product} {version_text(version)}"
     open_here = [advisory for advisory in ADVISORIES if advisory.is_open_in(product, version)]
     if not open_here:
         return ok("redis security", f"{named}: none of the known holes is open")
     ids = [one for advisory in open_here for one in advisory.ids]
     found = f"{named} has, by its number, {', '.join(ids)}; its distribution may have fixed them"
-    return warning("redis security", found, f"upgrade to {product} {_text(_fixed(product, version))} or newer")
+    return warning("redis security", found, f"upgrade to {product} {version_text(_fixed(product, version))} or newer")
 
 
 def _fixed(product: str, version: Version) -> Version:
@@ -98,7 +97,3 @@ def _fixed(product: str, version: Version) -> Version:
     fixes = [advisory.fixed(product) for advisory in ADVISORIES if advisory.fixed(product)]
     same = [max((one for one in fixed if one[:2] == version[:2]), default=(0,)) for fixed in fixes]
     return max(same) if same[-1] != (0,) else max(fixes[-1])
-
-
-def _text(version: Version) -> str:
-    return ".".join(map(str, version))

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from imagequeue.doctor import advisories
 from imagequeue.doctor.check import Check, failed, ok
-
-Product = tuple[str, tuple[int, ...]]
-"""("Valkey", (9, 1, 2)); ("", ()) for what cannot be run."""
+from imagequeue.doctor.release import Release, version_text
 
 
-def checks(binaries: Mapping[str, str], *, product_of: Callable[[str], Product], default_url: str) -> Sequence[Check]:
+def checks(binaries: Mapping[str, str], *, product_of: Callable[[str], Release], default_url: str) -> Sequence[Check]:
     """binaries: from a kind to the path of its server, the one that is started first. default_url: the address that the
     scripts use where they are started one by one.
     """
@@ -25,6 +23,6 @@ def checks(binaries: Mapping[str, str], *, product_of: Callable[[str], Product],
         ]
     binary = next(iter(binaries.values()))
     product, version = product_of(binary)
-    named = f"{product} {'.'.join(map(str, version))}"
+    named = f"{product} {version_text(version)}"
     found = f"REDIS_URL is not set: make serve starts {named} ({binary}), the scripts alone use {default_url}"
     return [ok("redis", found), advisories.check(product, version)]

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagequeue.doctor import advisories
+from imagequeue.doctor import advisories, release
 from imagequeue.doctor.check import Check, failed, ok, warning
+from imagequeue.doctor.release import version_text
 from imagequeue.plaintext import shortened_middle
 
 ANSWER_SECONDS = 2.0
@@ -85,7 +86,7 @@ def checks(
     if not isinstance(answers.info, Exception):
         info = answers.info
         found += [
-            advisories.check(*product_of(info)),
+            advisories.check(*release.of_info(info)),
             _memory(info),
             _persistence(info, answers.saves),
             _clients(info, clients),
@@ -130,19 +131,12 @@ def _fix(error: BaseException) -> str:
     return next((fix for words, fix in _FIXES if any(word in said for word in words)), _ELSEWHERE)
 
 
-def product_of(info: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
-    """("Valkey", (9, 1, 2)); Valkey's redis_version is only the one that it is compatible with."""
-    product = "Valkey" if "valkey_version" in info else "Redis"
-    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
-    return product, tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
 def _server(shown: str, answers: Answers, oldest: tuple[int, ...]) -> Check:
     info = {} if isinstance(answers.info, Exception) else answers.info
-    product, version = product_of(info)
-    named = f"{product} {_text(version)} at {shown}" if info else shown
+    product, version = release.of_info(info)
+    named = f"{product} {version_text(version)} at {shown}" if info else shown
     if info and version < oldest:
-        return failed("redis", f"{named} is too old", f"upgrade to {_text(oldest)} or newer")
+        return failed("redis", f"{named} is too old", f"upgrade to {version_text(oldest)} or newer")
     if info.get("role") == "slave":
         primary = f"{info.get('master_host')}:{info.get('master_port')}"
         return failed("redis", f"{named} is a replica of {primary}", f"name the primary in REDIS_URL: {primary}")
@@ -201,7 +195,3 @@ def _clock(answers: Answers) -> list[Check]:
         return [ok("redis clock", f"within {MOST_SKEW:g} s of this machine's")]
     found = f"this machine's clock is {abs(answers.skew):.0f} s {direction} Redis's"
     return [warning("redis clock", found, "timedatectl set-ntp true, on both machines")]
-
-
-def _text(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

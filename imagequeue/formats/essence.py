@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 # What decoding takes for each pixel, at the most: WebP.
 BYTES_PER_PIXEL = 18
+# The tiles of a small picture may be larger than it is, up to this side.
+SMALL_TILE = 1024
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from imagequeue.errors import BadImage
 from imagequeue.formats import av1, hevc
-from imagequeue.formats.essence import Essence
+from imagequeue.formats.essence import SMALL_TILE, Essence
 from imagequeue.formats.isobmff import Fields, box, boxes
 from imagequeue.formats.itemfile import Kept, Reference, written
 from imagequeue.formats.items import Item, Items
@@ -26,8 +26,6 @@ MAX_PROPERTY_BYTES = 16 * 1024
 _MAX_BRANDS = 64
 # A codec's blocks go beyond a picture's edge by so much at most.
 _BLOCK = 64
-# The tiles of a small picture may be larger than it is.
-_SMALL_TILE = 1024
 
 _CODED = {b"av01": (AVIF, b"av1C", av1), b"hvc1": (HEIC, b"hvcC", hevc)}
 # Of these a decoder's pixels depend; where colour has a profile instead of numbers, it is left out.
@@ -168,7 +166,7 @@ class _Reader:
         if len(tile_sizes) != 1:
             raise BadImage("The tiles of the file's picture are not of one size.")
         for side, count, tile in zip(size, (columns, rows), tile_sizes.pop(), strict=True):
-            if not (count - 1) * tile < side <= count * tile or tile > max(side, _SMALL_TILE):
+            if not (count - 1) * tile < side <= count * tile or tile > max(side, SMALL_TILE):
                 raise BadImage("The file's picture is not as large as its tiles, or lacks some.")
         return Kept(item, b"grid", properties, size)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from imagequeue.errors import BadImage
 from imagequeue.formats import jpeg, orientation
-from imagequeue.formats.essence import Essence
+from imagequeue.formats.essence import SMALL_TILE, Essence
 
 # BigTIFF has places of 8 bytes; a photograph's directory has some dozens of entries.
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -22,8 +22,6 @@ MAX_ENTRIES = 1000
 MAX_PARTS = 65_536
 # What decoding takes for each pixel at the most; docs/internals.md has the measurements.
 BYTES_PER_PIXEL = 14
-# The tiles of a small picture may be larger than it is.
-_SMALL_TILE = 1024
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR, _COLOURS = 273, 274, 277, 278, 279, 284, 320
@@ -162,7 +160,7 @@ def _parts(
     is_tiled = _TILES in entries
     if is_tiled:
         across, down = (_first(values, tag, 0) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
-        if not 0 < across <= max(width, _SMALL_TILE) + 16 or not 0 < down <= max(height, _SMALL_TILE) + 16:
+        if not 0 < across <= max(width, SMALL_TILE) + 16 or not 0 < down <= max(height, SMALL_TILE) + 16:
             raise BadImage("The TIFF has tiles that are larger than the picture, or of no size.")
     else:
         across, down = width, min(height, _first(values, _ROWS, height) or height)

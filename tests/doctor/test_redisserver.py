@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from imagequeue.doctor.check import Check
-from imagequeue.doctor.redisserver import checks, product_of
+from imagequeue.doctor.redisserver import checks
 from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import eventually
 
@@ -69,11 +69,6 @@ def test_each_kind_of_server_is_named_and_found_good(each_redis: RedisServer, cl
         "redis clients",
     ]
     assert client.dbsize() == 0, "nothing was written"
-
-
-def test_valkey_is_not_taken_for_the_redis_that_it_is_compatible_with() -> None:
-    assert product_of({"redis_version": "7.2.4", "valkey_version": "9.1.2"}) == ("Valkey", (9, 1, 2))
-    assert product_of({"redis_version": "7.0.15"}) == ("Redis", (7, 0, 15))
 
 
 def test_where_nothing_listens_it_fails_in_the_networks_words() -> None:
