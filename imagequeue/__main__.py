@@ -30,7 +30,7 @@ COMMANDS = {"doctor": doctor}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of the command, which gets all arguments behind its name; ends with 2 for a name that is none."""
+    """The exit code of the command, which gets all arguments behind its name; exits with 2 for an unknown command."""
     parser = argparse.ArgumentParser(
         prog="python -m imagequeue", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -142,7 +142,7 @@ class Items:
                 offset = fields.number(offset_size)
                 extents.append(self._place(method, base + offset, fields.number(length_size)))
             item.extents = [place for place in extents if place is not None]
-            # Nobody minds unless it is asked for.
+            # An item that is missing is reported only when its content is requested.
             item.is_here = len(item.extents) == count
 
     def _place(self, method: int, offset: int, length: int) -> tuple[int, int] | None:

@@ -101,7 +101,7 @@ def _begin() -> None:
     g.started = time.perf_counter()
     g.request_id = tracecontext.request_id(request.headers.get("X-Request-ID", ""))
     g.trace = tracecontext.begin(request.headers.get("traceparent", ""))
-    # A part of a file is read in pieces of its own, which each client who does not take them would have held.
+    # A range would be read for each request, and kept in memory for every client that is slow to receive it.
     request.environ.pop("HTTP_RANGE", None)
 
 
