@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import PIL
 import pytest
 from PIL import Image
 
 from imagequeue import images
 from imagequeue.errors import BadImage
-from tests.support import directories
+from tests.support import directories, telephone
 from tests.support.hostile import ORIENTATION
 from tests.support.pictures import HAS_HEIC, encode
 from tests.test_images import TURNS, colours
@@ -143,6 +145,19 @@ def test_a_picture_of_odd_sides_is_cropped_to_them(format: str) -> None:
 def test_heic_of_tiles_is_put_together() -> None:
     image = colours((300, 200))
     assert difference(encode(image, "HEIC", tile_size=64, **BEST["HEIC"]), image) <= TOLERANCE["HEIC"]
+
+
+@pytest.mark.skipif(not HAS_HEIC, reason="pillow-heif is not installed")
+def test_a_heic_of_a_telephone_is_its_picture_alone() -> None:
+    # Six tiles, of which those at the edges go beyond the picture.
+    image = colours((1100, 800))
+    upload = telephone.photograph(image)
+    pixels = images.decode(upload, size=(800, 1100), max_bytes=2**20, max_pixels=10**6)
+    with Image.open(io.BytesIO(upload)) as libheifs:
+        assert libheifs.size == (800, 1100)
+        assert pixels == libheifs.convert("RGB").tobytes()
+    turned = image.transpose(Image.Transpose.ROTATE_270).tobytes()
+    assert max(abs(a - b) for a, b in zip(pixels, turned, strict=True)) <= 4
 
 
 def test_of_several_pictures_the_first_counts_or_the_one_that_is_said_to() -> None:
