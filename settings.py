@@ -110,8 +110,8 @@ class Settings:
     max_queue_length: int | None = _setting(
         None,
         casts.auto_or_count,
-        "images that may wait; beyond it 503. `auto`: as many as the workers will compute in time, and never more than "
-        "4096",
+        "images that may wait; beyond it 503, as beyond what the workers will compute in time. `auto`: 4096, 0.8 GB of "
+        "Redis's memory",
         shown="auto",
     )
     max_queue_bytes: int = _setting(0, casts.count(0), "bytes that may wait in Redis; 0 for no such limit")

@@ -1,4 +1,4 @@
-"""What waits in the queue, how fast it is drained, and what a client hears for whom that is too much."""
+"""What waits in the queue, how fast it is drained, and the refusal of one image more."""
 
 from __future__ import annotations
 

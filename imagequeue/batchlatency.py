@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable
 
 from imagequeue.batch import Batch
-from imagequeue.latency import UNKNOWN_LATENCY, Latency
+from imagequeue.latency import UNKNOWN_LATENCY, Busy, Latency
 from imagequeue.model import Model
 from imagequeue.warmup import LEAST_AUTO
 
 # Of the correction, the share of the latest batch: after three of them little is left of what was before.
 SHARE = 0.5
+# One batch that is slower than that is a machine that was stopped, or swapped, rather than a slow model.
+MOST_SLOWER = 4.0
 # An older correction says nothing: the next batch is taken whatever it was, else a model that was slow once would
 # refuse everything from then on.
 TRUSTED_SECONDS = 10.0
@@ -46,6 +48,7 @@ class BatchLatency:
         self._alone_since = 0.0
         self._done_at = 0.0
         self._lead = FIRST_LEAD
+        self._is_disturbed = False
 
     def has_one_batch(self) -> None:
         """From now on the model has one batch only."""
@@ -63,14 +66,22 @@ class BatchLatency:
         """It took so long to claim a batch and make it ready."""
         self._lead = 0.8 * self._lead + 0.2 * 1.5 * seconds
 
-    def done(self, batch: Batch) -> float:
-        """The model has answered `batch`; returns for how many seconds the worker was busy with it alone."""
+    def done(self, batch: Batch) -> Busy:
+        """The model has answered `batch`."""
         expected = self._model.seconds_for(len(batch))
         if expected > 0 and batch.model_seconds > 0:
-            self._correction += SHARE * (batch.model_seconds / expected - self._correction)
+            found = min(batch.model_seconds / expected, MOST_SLOWER * self._correction)
+            self._correction += SHARE * (found - self._correction)
             self._measured_at = self._clock()
         began, self._done_at = max(batch.claimed_at, self._done_at), self._clock()
-        return self._done_at - began
+        was_disturbed, self._is_disturbed = self._is_disturbed, False
+        limit = self.limit
+        full = self._model.seconds_for(limit) * self._correction / limit
+        return Busy(0.0 if was_disturbed else self._done_at - began, limit, full)
+
+    def disturbed(self) -> None:
+        """The worker has waited for Redis with results in hand: what it was busy with since says nothing."""
+        self._is_disturbed = True
 
     @property
     def limit(self) -> int:

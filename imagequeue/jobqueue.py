@@ -16,7 +16,7 @@ from imagequeue.backlog import BURST, STANDING_WAIT, Backlog
 from imagequeue.connections import is_demoted, is_wrong_type, or_none, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, RedisDown
 from imagequeue.job import Job, Result
-from imagequeue.latency import UNKNOWN_LATENCY, Latency
+from imagequeue.latency import UNKNOWN_BUSY, UNKNOWN_LATENCY, Busy, Latency
 from imagequeue.mending import finite, numbers_in, set_aside
 from imagequeue.replies import Claimed, Completed, Reaped
 from imagequeue.scripts import Scripts
@@ -201,16 +201,14 @@ class JobQueue:
         token: str,
         results: Sequence[tuple[Job, Result]],
         *,
-        busy: float = 0.0,
-        limit: int = 1,
+        busy: Busy = UNKNOWN_BUSY,
     ) -> Completed:
         """Store and publish results of the batch that was claimed with `token`, in claim order.
 
-        busy: seconds that the worker has been busy with these jobs alone, for the drain rate; 0: that says nothing.
-        limit: most jobs in a batch of this worker.
+        busy: how long the worker was with them, for the drain rate.
         """
         args = [part for job, result in results for part in (job.id, job.reply_to, result.encode())]
-        times = (f"{busy * 1000:.3f}", limit)
+        times = (f"{busy.seconds * 1000:.3f}", busy.limit, f"{busy.full * 1000:.3f}")
         return Completed(*map(int, self._run("complete", worker_id, self.ttl_ms, token, *times, *args)))
 
     def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
@@ -268,7 +266,10 @@ class JobQueue:
     def depth(self) -> int:
         """How many jobs wait."""
         with redis_errors():
-            return int(self.client.llen(self.name))
+            pipeline = self.client.pipeline(transaction=False)
+            pipeline.llen(self.name)
+            pipeline.llen(self.key("bulk"))
+            return sum(pipeline.execute())
 
     def stats(self) -> dict[str, float]:
         """The counters: enqueued, completed, expired, refused, failed, crashes, convicted, dead, …"""

@@ -1,4 +1,4 @@
-"""How long a worker's model will take for a batch that is about to be claimed."""
+"""How long a worker's model will take for the next batch, and how long it took for the last one."""
 
 from __future__ import annotations
 
@@ -15,3 +15,18 @@ class Latency:
 
 
 UNKNOWN_LATENCY = Latency()
+
+
+@dataclass(frozen=True)
+class Busy:
+    """seconds: that a worker was busy with one batch alone; 0 if that is unknown. limit: most jobs in a batch of it.
+
+    full: seconds that it takes for each job of such a batch; 0 if unknown.
+    """
+
+    seconds: float = 0.0
+    limit: int = 1
+    full: float = 0.0
+
+
+UNKNOWN_BUSY = Busy()

@@ -47,7 +47,8 @@ class LiveWorker:
 class Overview:
     """The queue at one instant of Redis's clock, `at` (Unix seconds).
 
-    depth: jobs that wait, suspects not counted. oldest_age: seconds that the longest waiting job has waited.
+    depth: jobs that wait, suspects not counted. bulk: those of them that nobody waits for.
+    oldest_age: seconds that the longest waiting job has waited.
     dead: documents kept for inspection. counters: see COUNTERS. batch_sizes: how many batches had so many jobs.
     drained_per_s: the rate of all live workers while there is work; 0 if unknown.
     """
@@ -61,6 +62,7 @@ class Overview:
     counters: Mapping[str, int]
     batch_sizes: Mapping[int, int]
     drained_per_s: float
+    bulk: int = 0
 
     @property
     def live_workers(self) -> int:
@@ -69,15 +71,15 @@ class Overview:
     @property
     def wait(self) -> float:
         """Seconds that a new job would wait until a worker claims it, by the drain rate; 0 if that is unknown."""
-        return self.depth / self.drained_per_s if self.drained_per_s else 0.0
+        return (self.depth - self.bulk) / self.drained_per_s if self.drained_per_s else 0.0
 
 
 def look(queue: JobQueue) -> Overview:
     """Ask Redis, once. Raises RedisDown."""
-    now, depth, suspects, oldest, dead, counted, workers = queue.look_around()
+    now, depth, suspects, oldest, dead, counted, workers, bulk = queue.look_around()
     stats = numbers_in(_pairs(counted))
     # Of one worker; see complete.lua.
-    milliseconds = stats.get("drained_ms", 0.0)
+    milliseconds = stats.get("busy_ms", 0.0)
     live = sum(lease_end > now for _, lease_end, _ in workers)
     return Overview(
         at=now / 1000,
@@ -104,7 +106,8 @@ def look(queue: JobQueue) -> Overview:
                 if _BATCH.fullmatch(field)
             )
         ),
-        drained_per_s=stats.get("drained", 0.0) / milliseconds * 1000 * live if milliseconds > 0 else 0.0,
+        drained_per_s=stats.get("busy_jobs", 0.0) / milliseconds * 1000 * live if milliseconds > 0 else 0.0,
+        bulk=bulk,
     )
 
 

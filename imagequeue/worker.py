@@ -243,7 +243,7 @@ class Worker:
     def _complete(self, batch: Batch, outcomes: Sequence[Outcome]) -> Completed | None:
         """Bring the batch's results home; None where that told nothing of the queue."""
         worker_id, since = self._lease.worker_id, time.monotonic()
-        complete = partial(self._queue.complete, busy=self._latency.done(batch), limit=self._latency.limit)
+        complete = partial(self._queue.complete, busy=self._latency.done(batch))
         # First, so that those that are left are what the processing list begins with.
         for outcome in outcomes:
             if outcome.reason:
@@ -283,6 +283,7 @@ class Worker:
                     fail("results_left", reason=error.message)
                     return None
                 warn("results_wait", reason=error.message)
+                self._latency.disturbed()
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, self._lease.seconds / 3, pause * 2)
 

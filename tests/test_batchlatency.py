@@ -88,11 +88,11 @@ def test_what_is_left_of_a_batch_counts_from_when_the_model_had_it_alone(latency
 def test_a_worker_is_busy_with_a_batch_from_its_claim_or_the_end_of_the_one_before(
     latency: BatchLatency, clock: Clock
 ) -> None:
-    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 2)) == pytest.approx(2)
+    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 2)).seconds == pytest.approx(2)
     clock.now += 3
-    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 5)) == pytest.approx(3), "claimed ahead of time"
+    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 5)).seconds == pytest.approx(3), "claimed ahead of time"
     clock.now += 60
-    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 1)) == pytest.approx(1), "idle before"
+    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 1)).seconds == pytest.approx(1), "idle before"
 
 
 def test_the_next_batch_is_claimed_as_late_as_claims_of_late_allow(latency: BatchLatency) -> None:
@@ -118,3 +118,20 @@ def test_a_size_that_somebody_has_set_stays(model: Model, clock: Clock) -> None:
     latency = BatchLatency(model, max_batch=8, clock=clock)
     latency.done(batch(8, 5000.0))
     assert latency.limit == 8
+
+
+def test_one_batch_in_which_the_machine_stood_still_is_not_believed(latency: BatchLatency) -> None:
+    latency.done(batch(4, 800.0))
+    assert latency.of_next(0.0).one < 2, "a thousand times slower than it is"
+
+
+def test_what_was_done_while_redis_was_away_says_nothing(latency: BatchLatency, clock: Clock) -> None:
+    latency.disturbed()
+    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 20)).seconds == 0
+    clock.now += 1
+    assert latency.done(batch(4, 0.8, claimed_at=clock.now - 1)).seconds == pytest.approx(1)
+
+
+def test_what_a_full_batch_takes_for_each_of_its_images_is_told_with_any(latency: BatchLatency) -> None:
+    found = latency.done(batch(1, 0.5))
+    assert (found.limit, found.full) == (8, pytest.approx(1.2 / 8))

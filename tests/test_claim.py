@@ -12,6 +12,7 @@ from imagequeue.latency import Latency
 from tests.support.jobs import (
     LEASE,
     claim,
+    end_lease,
     enqueue,
     fill_memory,
     free_memory,
@@ -203,3 +204,77 @@ def test_too_late_is_what_the_doorbell_moved_as_well(client: redis.Redis, queue:
     client.lmove(queue.name, queue.key("processing:w1"), "LEFT", "RIGHT")
     assert claim_in_time(queue, Latency(one=2)) == 0
     assert ids_in(queue, "processing:w1") == []
+
+
+def left(queue: JobQueue) -> list[str]:
+    return ids_in(queue)
+
+
+def test_a_repeated_claim_takes_none_of_those_that_wait(queue: JobQueue) -> None:
+    jobs = enqueue(queue, 8, timeout=10)
+    latency = Latency(one=4, more=1.9)
+    assert [claim_in_time(queue, latency) for _ in range(2)] == [4, 4]
+    assert left(queue) == [job.id for job in jobs[4:]]
+    assert "too_late" not in queue.stats()
+
+
+def test_what_a_faster_worker_would_answer_in_time_is_left_to_it_in_its_order(queue: JobQueue) -> None:
+    join(queue, "w2")
+    queue.claim("w2", lease_seconds=LEASE, token="t0", limit=1, latency=Latency(one=1))
+    jobs = enqueue(queue, 40, timeout=5)
+    assert claim_in_time(queue, Latency(one=6)) == 0
+    assert left(queue) == [job.id for job in jobs]
+    assert ids_in(queue, "processing:w1") == []
+    batch = queue.claim("w2", lease_seconds=LEASE, token="t2", limit=3, latency=Latency(one=1))
+    assert [Job.decode(claimed.document).id for claimed in batch] == [job.id for job in jobs[:3]]
+
+
+def test_behind_those_for_a_faster_worker_the_others_are_taken(queue: JobQueue) -> None:
+    join(queue, "w2")
+    queue.claim("w2", lease_seconds=LEASE, token="t0", limit=1, latency=Latency(one=1))
+    hurried = enqueue(queue, 3, timeout=5)
+    patient = enqueue(queue, 3, timeout=60)
+    batch = queue.claim("w1", lease_seconds=LEASE, token="t1", limit=32, latency=Latency(one=6))
+    assert [Job.decode(claimed.document).id for claimed in batch] == [job.id for job in patient]
+    assert left(queue) == [job.id for job in hurried]
+
+
+def test_where_no_live_worker_is_fast_enough_the_job_is_answered(queue: JobQueue) -> None:
+    join(queue, "w2", "w3")
+    for worker, one in (("w2", 7), ("w3", 1)):
+        queue.claim(worker, lease_seconds=LEASE, token="t0", limit=1, latency=Latency(one=one))
+    end_lease(queue, "w3")
+    enqueue(queue, 3, timeout=5)
+    assert claim_in_time(queue, Latency(one=6)) == 0
+    assert queue.stats()["too_late"] == 3
+
+
+def test_a_batch_ends_before_a_job_that_is_in_time_in_one_of_its_own(queue: JobQueue) -> None:
+    patient = enqueue(queue, 5, timeout=100)
+    (hurried,) = enqueue(queue, timeout=3)
+    enqueue(queue, 2, timeout=100)
+    latency = Latency(one=1, more=0.5)
+    assert claim_in_time(queue, latency) == len(patient)
+    assert left(queue)[0] == hurried.id
+    assert "too_late" not in queue.stats()
+    batch = queue.claim("w1", lease_seconds=LEASE, token="t2", limit=32, held=5, latency=latency)
+    assert Job.decode(batch[0].document).id == hurried.id
+
+
+def test_jobs_that_nobody_waits_for_are_claimed_behind_the_others(queue: JobQueue) -> None:
+    first, *bulk = enqueue(queue, 4, reply_to="")
+    waited_for = enqueue(queue, 3)
+    assert ids_in(queue, "bulk") == [job.id for job in bulk], "the first found the queue empty"
+    expected = [job.id for job in (first, *waited_for, *bulk)]
+    assert claim(queue, limit=5) == expected[:5]
+    assert claim(queue, token="t2", limit=5, held=5) == expected[5:]
+
+
+def test_jobs_that_nobody_waits_for_get_one_place_in_sixteen(queue: JobQueue) -> None:
+    waited_for = {job.id for job in enqueue(queue, 160)}
+    bulk = [job.id for job in enqueue(queue, 20, reply_to="")]
+    claimed: list[str] = []
+    for number in range(20):
+        claimed += claim(queue, token=f"t{number}", limit=8, held=len(claimed))
+    assert [job for job in claimed if job not in waited_for] == bulk[:9]
+    assert queue.depth() == 20

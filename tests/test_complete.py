@@ -10,6 +10,7 @@ import redis
 from imagequeue.errors import JobFailed
 from imagequeue.job import Job, Result
 from imagequeue.jobqueue import MAX_DEAD, JobQueue
+from imagequeue.latency import Busy
 from tests.support.jobs import (
     claim,
     enqueue,
@@ -221,9 +222,9 @@ def test_the_drain_rate_is_that_of_a_busy_worker(queue: JobQueue) -> None:
     join(queue, "w1")
     jobs = enqueue(queue, 6)
     claim(queue)
-    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs], busy=0.3, limit=8)
+    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs], busy=Busy(0.3, 8))
     stats = queue.stats()
-    assert (stats["drained"], stats["drained_ms"], stats["batch_limit"]) == (6, 300, 8)
+    assert (stats["busy_jobs"], stats["busy_ms"], stats["batch_limit"]) == (6, 300, 8)
     assert stats["completed"] == 6
 
 
@@ -233,10 +234,20 @@ def test_the_drain_rate_follows_the_latest_batches(client: redis.Redis, queue: J
         (job,) = enqueue(queue)
         claim(queue, token=f"t{number}")
         # As if it had been three seconds since the last batch.
-        client.hincrby(queue.key("stats"), "drained_at", -3000)
-        queue.complete("w1", f"t{number}", [(job, make_result(job))], busy=busy)
+        client.hincrby(queue.key("stats"), "busy_at", -3000)
+        queue.complete("w1", f"t{number}", [(job, make_result(job))], busy=Busy(busy))
     stats = queue.stats()
-    assert 0.6 < stats["drained_ms"] / stats["drained"] / 1000 < 0.9
+    assert 0.6 < stats["busy_ms"] / stats["busy_jobs"] / 1000 < 0.9
+
+
+def test_a_batch_that_came_too_late_for_its_clients_counts_in_the_drain_rate_once(queue: JobQueue) -> None:
+    join(queue, "w1")
+    (job,) = enqueue(queue)
+    claim(queue)
+    queue.cancel(job.id)
+    for _ in range(2):
+        assert queue.complete("w1", "t1", [(job, make_result(job))], busy=Busy(40.0)).stored == 0
+    assert (queue.stats()["busy_jobs"], queue.stats()["busy_ms"]) == (1, 40_000)
 
 
 def test_a_batch_of_which_nothing_is_said_leaves_the_drain_rate_as_it_is(queue: JobQueue) -> None:
@@ -244,5 +255,5 @@ def test_a_batch_of_which_nothing_is_said_leaves_the_drain_rate_as_it_is(queue: 
     for token, busy in (("t1", 0.3), ("t2", 0.0)):
         (job,) = enqueue(queue)
         claim(queue, token=token)
-        queue.complete("w1", token, [(job, make_result(job))], busy=busy)
-    assert (queue.stats()["drained"], queue.stats()["drained_ms"]) == (1, 300)
+        queue.complete("w1", token, [(job, make_result(job))], busy=Busy(busy))
+    assert (queue.stats()["busy_jobs"], queue.stats()["busy_ms"]) == (1, 300)

@@ -142,7 +142,7 @@ def test_at_maxmemory_a_new_job_is_refused_with_the_reason(client: redis.Redis, 
 def test_retry_after_follows_the_measured_drain_rate(client: redis.Redis, queue: JobQueue) -> None:
     enqueue(queue, 40)
     join(queue, "w1")
-    client.hset(queue.key("stats"), mapping={"drained": 100, "drained_ms": 25_000})
+    client.hset(queue.key("stats"), mapping={"busy_jobs": 100, "busy_ms": 25_000})
     with pytest.raises(QueueFull) as refused:
         queue.enqueue(make_job(), timeout=5, max_length=40, needs_worker=False)
     assert refused.value.retry_after == 10, "40 images at 4 a second"
@@ -189,7 +189,7 @@ class Pace:
     def __init__(self, queue: JobQueue, a_second: float, *, workers: int = 1, batch: int = 1) -> None:
         self.queue = queue
         join(queue, *(f"w{number}" for number in range(1, workers + 1)))
-        rate = {"drained": 100, "drained_ms": 100_000 / a_second * workers, "batch_limit": batch}
+        rate = {"busy_jobs": 100, "busy_ms": 100_000 / a_second * workers, "batch_limit": batch}
         queue.client.hset(queue.key("stats"), mapping=rate)
 
     def send(self, *, timeout: float = 10.0, standing_wait: float = 0.0) -> Backlog:
@@ -233,7 +233,7 @@ def test_what_workers_hold_counts_too(queue: JobQueue) -> None:
     claim(queue, limit=20)
     # All of the batch is still to be computed.
     seconds, microseconds = queue.client.time()
-    queue.client.hset(queue.key("stats"), "drained_at", int(seconds * 1000 + microseconds / 1000) + 60_000)
+    queue.client.hset(queue.key("stats"), "busy_at", int(seconds * 1000 + microseconds / 1000) + 60_000)
     assert pace.sent_until_refused(timeout=5) == 25
 
 
@@ -287,7 +287,34 @@ def test_a_job_that_nobody_waits_for_may_wait_as_long_as_it_has_time(queue: JobQ
     assert pace.sent_until_refused(timeout=10, standing_wait=0.0) == 90
 
 
+def test_jobs_that_nobody_waits_for_delay_none_of_the_others(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    for _ in range(80):
+        pace.send(standing_wait=0.0)
+    assert pace.sent_until_refused(timeout=10, standing_wait=2.0) == 89, "one of the others was first"
+
+
+def test_single_images_of_late_do_not_make_a_queue_of_full_batches_seem_slow(queue: JobQueue) -> None:
+    pace = Pace(queue, 2, batch=32)
+    queue.client.hset(queue.key("stats"), mapping={"busy_batches": 100, "full_ms": 31.25})
+    assert pace.send().seconds_each == pytest.approx(0.03125)
+    queue.client.hset(queue.key("stats"), "busy_batches", 5)
+    assert pace.send().seconds_each == pytest.approx(0.5), "as measured: they were full"
+
+
+def test_cancelled_jobs_make_room_where_their_number_would_make_others_late(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    sent = [make_job() for _ in range(45)]
+    for job in sent:
+        queue.enqueue(job, timeout=5, max_length=1000, standing_wait=0.0)
+    with pytest.raises(QueueFull):
+        pace.send(timeout=5)
+    queue.cancel_all([job.id for job in sent[:1]])
+    queue.client.delete(queue.key("dropping"))
+    pace.send(timeout=5)
+
+
 def test_rates_of_the_wrong_kind_refuse_nobody(queue: JobQueue) -> None:
     pace = Pace(queue, 10)
-    queue.client.hset(queue.key("stats"), mapping={"drained": "many", "batch_limit": "x", "standing_since": "never"})
+    queue.client.hset(queue.key("stats"), mapping={"busy_jobs": "many", "batch_limit": "x", "standing_since": "never"})
     assert pace.send() == Backlog(1, 0.0)

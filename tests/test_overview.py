@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from imagequeue.jobqueue import JobQueue
+from imagequeue.latency import Busy
 from imagequeue.overview import FRESH_SECONDS, Lookout, Overview, look
 from tests.support.jobs import claim, end_lease, enqueue, join, make_result, reap
 
@@ -95,7 +96,7 @@ def test_a_new_job_waits_as_long_as_all_live_workers_take_for_those_that_wait(qu
     jobs = enqueue(queue, 10)
     claim(queue, "w1", limit=4)
     assert look(queue).wait == 0, "nothing is known yet"
-    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs[:4]], busy=2.0)
+    queue.complete("w1", "t1", [(job, make_result(job)) for job in jobs[:4]], busy=Busy(2.0))
     assert (look(queue).drained_per_s, look(queue).wait) == (4.0, 1.5), "half a second for each, and two workers"
     end_lease(queue, "w2")
     assert (look(queue).drained_per_s, look(queue).wait) == (2.0, 3.0)

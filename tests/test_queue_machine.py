@@ -244,7 +244,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.it.end_lease(worker_id)
         self.hands[0] = self.joined()
         self.reap(None, False, False, False)
-        while self.model.waiting or self.model.suspects:
+        while self.model.depth or self.model.suspects:
             self.claim(0, 4, False, False)
             self.deliver(self.hands[0], "all", False)
             self.it.check()

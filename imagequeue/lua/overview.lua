@@ -2,7 +2,8 @@
 --
 -- Returns  {now ms, waiting, suspects, the oldest waiting job's enqueued ms or false, documents in `dead`,
 --           {field, value, ...} of the counters,
---           {{worker id, lease end ms, {field, value, ...}}, ...}}
+--           {{worker id, lease end ms, {field, value, ...}}, ...},
+--           how many of those that wait nobody waits for}
 -- Repeat   Safe: nothing changes.
 -- Cost     A document goes through Lua for each list that is not empty (see the prelude: 0.2 ms), because its id is
 --          needed; keeping the instants in a sorted set would cost two commands for each job instead.
@@ -19,8 +20,12 @@ local function or_none(answer) return not (type(answer) == 'table' and answer.er
 local function length(list) return tonumber(redis.pcall('LLEN', list)) or 0 end
 
 local suspects = P .. 'suspect'
-local waits, suspected = enqueued_at(Q), enqueued_at(suspects)
-local oldest = waits and suspected and math.min(waits, suspected) or waits or suspected or false
+local bulk = P .. 'bulk'
+local oldest = false
+for _, list in ipairs({Q, bulk, suspects}) do
+  local enqueued = enqueued_at(list)
+  oldest = enqueued and oldest and math.min(enqueued, oldest) or enqueued or oldest
+end
 
 local workers = {}
 local leases = or_none(redis.pcall('ZRANGE', P .. 'workers', 0, -1, 'WITHSCORES'))
@@ -28,5 +33,5 @@ for i = 1, #leases, 2 do
   local facts = or_none(redis.pcall('HGETALL', P .. 'worker:' .. leases[i]))
   workers[#workers + 1] = {leases[i], number(leases[i + 1], 0), facts}
 end
-return {now_ms(), length(Q), length(suspects), oldest, length(P .. 'dead'), or_none(redis.pcall('HGETALL', P .. 'stats')),
-  workers}
+return {now_ms(), length(Q) + length(bulk), length(suspects), oldest, length(P .. 'dead'), or_none(redis.pcall('HGETALL', P .. 'stats')),
+  workers, length(bulk)}

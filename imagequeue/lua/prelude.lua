@@ -24,7 +24,7 @@ local function allow_at_maxmemory()
 end
 
 -- What each of the queue's keys holds, its lists of one worker and one job left out.
-local KINDS = {stats = 'hash', workers = 'zset', gone = 'zset', suspect = 'list', dead = 'list'}
+local KINDS = {stats = 'hash', workers = 'zset', gone = 'zset', suspect = 'list', dead = 'list', bulk = 'list'}
 
 -- An error before anything is changed where one of them holds something else: a script that stopped half-way at it
 -- would lose what it has in hand. jobqueue.py has mend.lua set that key aside then, unless it is the waiting list.
@@ -60,6 +60,9 @@ local function is_time(key, ms)
   if left < 0 or left > ms then redis.call('PEXPIRE', key, ms) end
   return false
 end
+
+-- How many jobs wait: those that somebody waits for, and the others behind them.
+local function waiting() return redis.call('LLEN', Q) + redis.call('LLEN', P .. 'bulk') end
 
 local function job_key(id) return P .. 'job:' .. id end
 

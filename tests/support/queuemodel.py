@@ -39,6 +39,8 @@ class QueueModel:
     def __init__(self, max_dead: int) -> None:
         self.max_dead = max_dead
         self.waiting: list[str] = []
+        self.bulk: list[str] = []
+        self.since_bulk = 0
         self.suspects: list[str] = []
         self.processing: defaultdict[str, list[str]] = defaultdict(list)
         self.dead: list[str] = []
@@ -50,20 +52,26 @@ class QueueModel:
         self.is_reaping = False
         self.counts: Counter[str] = Counter()
 
-    def enqueue(self, job: Job, *, timeout: float, max_length: int, needs_worker: bool) -> Backlog:
+    def enqueue(
+        self, job: Job, *, timeout: float, max_length: int, needs_worker: bool, standing_wait: float = 1.0
+    ) -> Backlog:
         if job.id in self.results or job.id in self.jobs:
-            return Backlog(len(self.waiting), 0.0)
+            return Backlog(self.depth, 0.0)
         if needs_worker and all(self.leases.values()):
             raise NoWorkers("")
-        while len(self.waiting) >= max_length:
-            known = self.jobs.get(self.waiting[0])
-            if known is not None and not known.is_late:
+        while self.depth >= max_length:
+            known = self.jobs.get(self.waiting[0]) if self.waiting else None
+            if not self.waiting or (known is not None and not known.is_late):
                 raise QueueFull("")
             self._expire(self.waiting.pop(0))
         self.jobs[job.id] = KnownJob(job.encode())
-        self.waiting.append(job.id)
+        (self.bulk if self.waiting and not standing_wait else self.waiting).append(job.id)
         self.counts["enqueued"] += 1
-        return Backlog(len(self.waiting), 0.0)
+        return Backlog(self.depth, 0.0)
+
+    @property
+    def depth(self) -> int:
+        return len(self.waiting) + len(self.bulk)
 
     def requeue(self, entry: bytes, job: Job, *, timeout: float) -> bool:
         buried = Dead.decode(entry).id
@@ -72,7 +80,7 @@ class QueueModel:
         if buried not in self.dead:
             return False
         self.dead.remove(buried)
-        return self.enqueue(job, timeout=timeout, max_length=len(self.waiting) + 1, needs_worker=False).depth > 0
+        return self.enqueue(job, timeout=timeout, max_length=self.depth + 1, needs_worker=False).depth > 0
 
     def cancel(self, job_id: str) -> str | None:
         self.jobs.pop(job_id, None)
@@ -104,7 +112,10 @@ class QueueModel:
         def is_complete() -> bool:
             return len(batch) >= limit or any(claimed.crashes for claimed in batch)
 
-        def accept(job_id: str) -> None:
+        is_repeat = False
+
+        def accept(job_id: str) -> bool:
+            nonlocal is_repeat
             known = self.jobs.get(job_id)
             if known is None:
                 mine.remove(job_id)
@@ -112,17 +123,36 @@ class QueueModel:
                 self._expire(job_id)
                 mine.remove(job_id)
             else:
+                is_repeat = is_repeat or known.token == token
                 known.attempts += known.token != token
                 known.token = token
                 batch.append(Claimed(known.document, 0, known.attempts, known.crashes))
+                return True
+            return False
+
+        def take(source: list[str], most: int) -> int:
+            taken = 0
+            while source and taken < most and not is_complete() and not is_repeat:
+                mine.append(source.pop(0))
+                taken += accept(mine[-1])
+            return taken
+
+        def take_bulk(most: int) -> None:
+            if take(self.bulk, most):
+                self.since_bulk = 0
 
         for job_id in mine[held:]:
             if not is_complete():
                 accept(job_id)
-        for source, is_open in ((self.suspects, lambda: not batch and not held), (self.waiting, lambda: True)):
-            while source and is_open() and not is_complete():
-                mine.append(source.pop(0))
-                accept(mine[-1])
+        while self.suspects and not batch and not held:
+            mine.append(self.suspects.pop(0))
+            accept(mine[-1])
+        has_bulk = bool(self.bulk)
+        if has_bulk and self.since_bulk >= 15:
+            take_bulk(1)
+        taken = take(self.waiting, limit)
+        self.since_bulk += taken if has_bulk else 0
+        take_bulk(limit)
         return batch
 
     def complete(self, worker_id: str, token: str, results: Sequence[tuple[Job, Result]]) -> Completed:
@@ -131,7 +161,7 @@ class QueueModel:
             stored += self._settle(job.id, word_of(result))
             self._take(worker_id, job.id)
         self.counts["completed"] += stored
-        return Completed(stored, len(self.waiting), len(self.suspects))
+        return Completed(stored, self.depth, len(self.suspects))
 
     def fail(self, worker_id: str, job_id: str, reply_to: str, result: Result, reason: str) -> bool:
         was_held = self._take(worker_id, job_id)
@@ -173,6 +203,7 @@ class QueueModel:
         """As QueueState tells it."""
         return {
             "waiting": self.waiting,
+            "bulk": self.bulk,
             "suspects": self.suspects,
             "processing": {worker: ids for worker, ids in self.processing.items() if ids},
             "dead": self.dead,

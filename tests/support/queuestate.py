@@ -37,6 +37,7 @@ class QueueState:
         held: list[tuple[str, int, Any]]
         self.now_ms, held = json.loads(queue.client.eval(_READ, 0))
         self.waiting: list[str] = []
+        self.bulk: list[str] = []
         self.suspects: list[str] = []
         self.processing: dict[str, list[str]] = {}
         self.dead: list[str] = []
@@ -52,6 +53,8 @@ class QueueState:
             kind, _, name = key.removeprefix(queue.key("")).partition(":")
             if key == queue.name:
                 self.waiting = content
+            elif kind == "bulk":
+                self.bulk = content
             elif kind == "suspect":
                 self.suspects = content
             elif kind == "processing":
@@ -77,7 +80,9 @@ class QueueState:
     @property
     def documents(self) -> list[str]:
         """Of all lists that a job may be in."""
-        return self.waiting + self.suspects + [d for documents in self.processing.values() for d in documents]
+        return (
+            self.waiting + self.bulk + self.suspects + [d for documents in self.processing.values() for d in documents]
+        )
 
     def words(self) -> dict[str, str]:
         return {job_id: word_of(Result.decode(envelope.encode())) for job_id, envelope in self.results.items()}
@@ -87,6 +92,7 @@ class QueueState:
         counted = ("enqueued", "completed", "failed", "expired", "crashes", "convicted", "dead")
         return {
             "waiting": ids_of(self.waiting),
+            "bulk": ids_of(self.bulk),
             "suspects": ids_of(self.suspects),
             "processing": {worker: ids_of(documents) for worker, documents in self.processing.items()},
             "dead": ids_of(self.dead),
