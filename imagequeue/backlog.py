@@ -13,8 +13,9 @@ MAX_RETRY_AFTER = 60
 UNKNOWN_RETRY_AFTER = 5
 # Documents that may wait where nobody has set how many: 0.8 GB of Redis's memory. Deadlines allow fewer as a rule.
 MOST_WAITING = 4096
-# Seconds that an image should wait at most while more come than the workers compute, and seconds that a burst may make
-# them wait longer than that. Measured in docs/internals.md.
+# How long an image should wait at most while more come than the workers compute: a part of its time, but no less than
+# these seconds; and the seconds that a burst may make it longer. Measured in docs/internals.md.
+STANDING_PART = 0.1
 STANDING_WAIT = 1.0
 BURST = 5.0
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import redis
 
-from imagequeue.backlog import BURST, STANDING_WAIT, Backlog
+from imagequeue.backlog import BURST, STANDING_PART, STANDING_WAIT, Backlog
 from imagequeue.connections import is_demoted, is_wrong_type, or_none, redis_errors
 from imagequeue.errors import DeadlineExceeded, Fenced, ImageQueueError, NoWorkers, RedisDown
 from imagequeue.job import Job, Result
@@ -72,17 +72,19 @@ class JobQueue:
         max_length: int,
         max_bytes: int = 0,
         needs_worker: bool = True,
-        standing_wait: float = STANDING_WAIT,
+        standing_wait: float | None = None,
     ) -> Backlog:
         """Accept `job`, to be answered within `timeout` seconds; returns what waits now.
 
-        max_length, max_bytes: of all that waits. standing_wait: seconds; 0 for a job that nobody waits for, which may
-        wait up to its deadline.
+        max_length, max_bytes: of all that waits. standing_wait: seconds, see backlog. A job without a reply_to
+        may wait up to its deadline: nobody waits for it.
         Raises QueueFull, NoWorkers, RedisDown; after either of the first two the job is certainly not queued.
         """
         document = job.encode()
         limits = (int(timeout * 1000), max_length, max_bytes, int(needs_worker), self.ttl_ms, len(document))
-        waits = (int(standing_wait * 1000), int(BURST * 1000))
+        if standing_wait is None:
+            standing_wait = max(STANDING_WAIT, STANDING_PART * timeout)
+        waits = (int(standing_wait * 1000) if job.reply_to else 0, int(BURST * 1000))
         with self._errors():
             pipeline = self.client.pipeline(transaction=True)
             pipeline.rpush(self.name, document)

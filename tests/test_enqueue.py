@@ -193,7 +193,8 @@ class Pace:
         queue.client.hset(queue.key("stats"), mapping=rate)
 
     def send(self, *, timeout: float = 10.0, standing_wait: float = 0.0) -> Backlog:
-        return self.queue.enqueue(make_job(), timeout=timeout, max_length=1000, standing_wait=standing_wait)
+        job = make_job(reply_to="web-1" if standing_wait else "")
+        return self.queue.enqueue(job, timeout=timeout, max_length=1000, standing_wait=standing_wait)
 
     def sent_until_refused(self, *, timeout: float = 10.0, standing_wait: float = 0.0) -> int:
         for number in range(1000):
@@ -281,6 +282,19 @@ def test_a_standing_queue_is_long_enough_for_full_batches(queue: JobQueue) -> No
     assert pace.sent_until_refused(standing_wait=1.0) == 11, "32 wait: one batch to compute and one after it"
 
 
+def test_the_longer_the_clients_wait_the_longer_the_queue_may_stand(queue: JobQueue) -> None:
+    pace = Pace(queue, 10)
+    for timeout, expected in ((30, 30), (300, 300)):
+        for _ in range(int(expected * 1.5)):
+            queue.enqueue(make_job(), timeout=1000, max_length=1000, standing_wait=900)
+        pace.stand_since(seconds=6)
+        with pytest.raises(QueueFull):
+            queue.enqueue(make_job(), timeout=timeout, max_length=1000)
+        queue.client.ltrim(queue.name, 0, expected - 2)
+        queue.enqueue(make_job(), timeout=timeout, max_length=1000)
+        queue.client.delete(queue.name)
+
+
 def test_a_job_that_nobody_waits_for_may_wait_as_long_as_it_has_time(queue: JobQueue) -> None:
     pace = Pace(queue, 10)
     pace.stand_since(seconds=60)
@@ -306,7 +320,7 @@ def test_cancelled_jobs_make_room_where_their_number_would_make_others_late(queu
     pace = Pace(queue, 10)
     sent = [make_job() for _ in range(45)]
     for job in sent:
-        queue.enqueue(job, timeout=5, max_length=1000, standing_wait=0.0)
+        queue.enqueue(job, timeout=5, max_length=1000)
     with pytest.raises(QueueFull):
         pace.send(timeout=5)
     queue.cancel_all([job.id for job in sent[:1]])

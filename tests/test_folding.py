@@ -78,6 +78,7 @@ def test_a_small_model_gives_the_same_without_a_pass_for_channels_and_paddings(k
     assert not {"Pad", "StridedSlice", "Gather", "Concat"} & set(kinds)
 
 
+@pytest.mark.slow
 def test_resnet50_gives_the_same_without_a_pass_for_channels_and_paddings(keras: Any) -> None:
     model, preprocess = keras.applications.ResNet50(weights=None), keras.applications.resnet50.preprocess_input
     pixels = pixels_for(model)

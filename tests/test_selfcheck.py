@@ -332,6 +332,7 @@ def test_an_idle_worker_finds_it_out_before_anybody_comes(
     assert queue.live_workers() == 0, "it has left, and waits for no lease to end"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_lanes", [False, True])
 def test_a_healthy_worker_serves_on_through_collections_and_checks(
     has_lanes: bool, queue: JobQueue, start_worker: Callable[..., Running], turning: Turning

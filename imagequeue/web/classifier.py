@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from imagequeue.backlog import MOST_WAITING, STANDING_WAIT
+from imagequeue.backlog import MOST_WAITING
 from imagequeue.connections import POOL_SIZE, connect, host_name, is_in_doubt
 from imagequeue.errors import (
     ImageQueueError,
@@ -255,10 +255,9 @@ class Classifier:
 
     def _enqueue(self, job: Job, log_fields: Mapping[str, Any], answer: Answer, timeout: float, until: float) -> None:
         started, backlog = time.perf_counter(), None
-        standing_wait = STANDING_WAIT if job.reply_to else 0.0
         while backlog is None:
             try:
-                backlog = self._queue.enqueue(job, timeout=timeout, standing_wait=standing_wait, **self._limits)
+                backlog = self._queue.enqueue(job, timeout=timeout, **self._limits)
             except NoConnection:
                 # Hundreds of threads of a starved machine want one. If Redis is away, asking for the queue says so.
                 if not self.queue or time.monotonic() > until:

@@ -86,6 +86,7 @@ def test_the_curl_line_gives_the_answer_that_is_shown(system: System) -> None:
         assert first["probability"] == pytest.approx(shown_first["probability"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_simple_request_prints_the_lines_that_are_shown(system: System) -> None:
     command, shown = starting("simple_request.py")
     lines = run(system, command, "--url", system.url).splitlines()

@@ -172,6 +172,7 @@ def test_kserves_json(url: str, photo: Path) -> None:
     assert np.argmax(output["data"]) == class_of(photo.read_bytes())
 
 
+@pytest.mark.slow
 def test_every_protocol_finds_the_castle(
     photographs: Path, redis_server: RedisServer, make_system: Callable[..., System]
 ) -> None:

@@ -21,6 +21,8 @@ from tests.support.redisserver import RedisServer, free_port
 from tests.support.system import Script, System, eventually, is_alive
 from tests.support.terminal import TerminalScript
 
+pytestmark = pytest.mark.slow
+
 MakeSystem = Callable[..., System]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 SMALL = {"IMAGE_SIZE": 8}

@@ -13,7 +13,6 @@ from typing import Any
 
 import redis
 
-from imagequeue.backlog import STANDING_WAIT
 from imagequeue.errors import ImageQueueError
 from imagequeue.job import Job, Result, id_of
 from imagequeue.jobqueue import JobQueue
@@ -101,7 +100,6 @@ class CheckedQueue:
                 timeout=LONG,
                 max_length=max_length,
                 needs_worker=needs_worker,
-                standing_wait=STANDING_WAIT if web else 0.0,
             )
             # How fast it drains is the clock's to say.
             return accepted.depth

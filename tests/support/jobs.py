@@ -7,7 +7,6 @@ from typing import Any
 
 import redis
 
-from imagequeue.backlog import STANDING_WAIT
 from imagequeue.job import Job, Prediction, Result
 from imagequeue.jobqueue import JobQueue
 
@@ -27,8 +26,7 @@ def make_result(job: Job, label: str = "castle") -> Result:
 def enqueue(queue: JobQueue, count: int = 1, *, timeout: float = 30.0, reply_to: str = "web-1") -> list[Job]:
     jobs = [make_job(number, reply_to) for number in range(count)]
     for job in jobs:
-        standing_wait = STANDING_WAIT if reply_to else 0.0
-        queue.enqueue(job, timeout=timeout, max_length=1000, needs_worker=False, standing_wait=standing_wait)
+        queue.enqueue(job, timeout=timeout, max_length=1000, needs_worker=False)
     return jobs
 
 

@@ -52,9 +52,7 @@ class QueueModel:
         self.is_reaping = False
         self.counts: Counter[str] = Counter()
 
-    def enqueue(
-        self, job: Job, *, timeout: float, max_length: int, needs_worker: bool, standing_wait: float = 1.0
-    ) -> Backlog:
+    def enqueue(self, job: Job, *, timeout: float, max_length: int, needs_worker: bool) -> Backlog:
         if job.id in self.results or job.id in self.jobs:
             return Backlog(self.depth, 0.0)
         if needs_worker and all(self.leases.values()):
@@ -64,10 +62,13 @@ class QueueModel:
             if not self.waiting or (known is not None and not known.is_late):
                 raise QueueFull("")
             self._expire(self.waiting.pop(0))
-        self.jobs[job.id] = KnownJob(job.encode())
-        (self.bulk if self.waiting and not standing_wait else self.waiting).append(job.id)
-        self.counts["enqueued"] += 1
+        self._let_wait(job, self.bulk if self.waiting and not job.reply_to else self.waiting)
         return Backlog(self.depth, 0.0)
+
+    def _let_wait(self, job: Job, where: list[str]) -> None:
+        self.jobs[job.id] = KnownJob(job.encode())
+        where.append(job.id)
+        self.counts["enqueued"] += 1
 
     @property
     def depth(self) -> int:
@@ -80,7 +81,8 @@ class QueueModel:
         if buried not in self.dead:
             return False
         self.dead.remove(buried)
-        return self.enqueue(job, timeout=timeout, max_length=self.depth + 1, needs_worker=False).depth > 0
+        self._let_wait(job, self.waiting)
+        return True
 
     def cancel(self, job_id: str) -> str | None:
         self.jobs.pop(job_id, None)

@@ -22,7 +22,7 @@ SIZE = (8, 8)
 
 
 def job(number: int) -> Job:
-    return Job(pixels=bytes([number]) * (SIZE[0] * SIZE[1] * 3))
+    return Job(pixels=bytes([number]) * (SIZE[0] * SIZE[1] * 3), reply_to="web-1")
 
 
 def null_model() -> Model:
