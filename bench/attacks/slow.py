@@ -9,6 +9,10 @@ from bench.attacks.verdict import Wanted
 
 # So long without a byte, and a body has ended; an attack has to last longer to see it.
 SILENCE_SECONDS = 10.0
+# For rows whose crowd comes with whole requests: p99 of fewer than a hundred probes would be their slowest.
+PROBED_SECONDS = 10.0
+# Behind its refusal a connection waits so long for its client's end.
+LINGER_SECONDS = 5.0
 KEYS = {"API_KEYS": "alice:ka"}
 IMAGE = "Content-Type: image/png"
 
@@ -42,12 +46,12 @@ def small_credit(scene: Scene) -> None:
 def refused_401(scene: Scene) -> None:
     """A body that trickles although its request was refused for want of a key."""
     _crowd(
-        scene, [scene.address.head("POST", "/predict", IMAGE, "Content-Length: 100000")], 2500, send=b"x", takes=4096
+        scene, [scene.address.head("POST", "/predict", IMAGE, "Content-Length: 100000")], 1500, send=b"x", takes=4096
     )
 
 
 def refused_404(scene: Scene) -> None:
-    _crowd(scene, [scene.address.head("POST", "/nowhere", "Content-Length: 100000")], 2500, send=b"x", takes=4096)
+    _crowd(scene, [scene.address.head("POST", "/nowhere", "Content-Length: 100000")], 1500, send=b"x", takes=4096)
 
 
 def probe_with_body(scene: Scene) -> None:
@@ -75,13 +79,23 @@ ATTACKS = (
         "bodies that come fast but for their last byte",
         credit,
         Wanted(held=0),
-        seconds=(SILENCE_SECONDS + 5.0, 20.0),
+        seconds=(SILENCE_SECONDS + LINGER_SECONDS + 2.0, 20.0),
     ),
     Attack("small-credit", "the same with 20 kB, 1,200 at once, coming again", small_credit),
     Attack(
-        "refused-401", "bodies that trickle although they were refused: no key", refused_401, settings=KEYS, key="ka"
+        "refused-401",
+        "bodies that trickle although they were refused: no key",
+        refused_401,
+        settings=KEYS,
+        key="ka",
+        seconds=(PROBED_SECONDS, 20.0),
     ),
-    Attack("refused-404", "bodies that trickle although they were refused: no such path", refused_404),
+    Attack(
+        "refused-404",
+        "bodies that trickle although they were refused: no such path",
+        refused_404,
+        seconds=(PROBED_SECONDS, 20.0),
+    ),
     Attack("probe-body", "GET /livez with a body that trickles", probe_with_body),
     Attack("closing", "bytes after the last request of a connection", closing),
 )

@@ -6,7 +6,7 @@ wait in it, and how many bytes of uploads it holds that are not decoded yet.
 
 from __future__ import annotations
 
-import socket
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from types import TracebackType
 from imagequeue.backlog import Backlog
 from imagequeue.errors import ServerBusy, Unavailable
 from imagequeue.web.owner import EVERYBODY
+from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.unsent import UnsentAnswers
 
 # A refusal by Redis stands for this long without asking again: a thousand clients that come at once to a full queue
@@ -22,6 +23,12 @@ from imagequeue.web.unsent import UnsentAnswers
 REFUSAL_SECONDS = 0.05
 # Threads that no waiting request may take: probes must be answered while the queue is full.
 RESERVED_THREADS = 8
+# Where there is no room, a body whose client has been silent for so long gives its place to another: seconds.
+STALL_SECONDS = 0.5
+# A request waits so long for such a place, and looks for it so often: seconds.
+ROOM_SECONDS = 1.0
+LOOK_SECONDS = 0.02
+LET_GO_AT_A_TIME = 32
 # Of all requests of a process together; the largest single upload is MAX_UPLOAD_BYTES.
 MAX_UNDECODED_BYTES = 128 * 2**20
 
@@ -39,9 +46,11 @@ class Admission:
         self.max_waiting = max_waiting
         # Of the process's connections, as far as their clients have not taken them.
         self.unsent = UnsentAnswers()
-        self._requests = 0
+        self._inside: set[Visit] = set()
         self._bytes = 0
-        self._lock = threading.Lock()
+        # Notified when somebody leaves.
+        self._room = threading.Condition()
+        self._is_reading, self._looked_at = False, 0.0
         self._refusal: Unavailable | None = None
         self._refused_at = 0.0
         self._backlog = Backlog(0, 0.0)
@@ -67,7 +76,7 @@ class Admission:
         refusal = self._refusal
         if refusal is not None and time.monotonic() - self._refused_at < REFUSAL_SECONDS:
             return refusal
-        if self._requests >= self._max_requests:
+        if len(self._inside) >= self._max_requests and not self._is_anybody_reading():
             return ServerBusy("This server has as many requests as it can wait for.")
         if self.unsent.is_full:
             return ServerBusy("This server holds as many answers as its memory allows that were not taken yet.")
@@ -86,29 +95,79 @@ class Admission:
         return Backlog(most, backlog.seconds_each).refusal(is_late=most < self.max_waiting)
 
     def enter(self, body_bytes: int) -> Visit:
-        """Raises ServerBusy, or what Redis said a moment ago. body_bytes: of the body, or the most it may have."""
-        with self._lock:
-            refusal = self.standing_refusal()
-            if refusal is not None:
-                raise type(refusal)(refusal.message, refusal.retry_after)
-            # Alone, a body that is larger than all of the room gets in: the limit on uploads has allowed it.
-            if self._bytes and self._bytes + body_bytes > self._max_bytes:
-                raise ServerBusy("This server is reading as many uploads as its memory allows.")
-            self._requests += 1
+        """Raises ServerBusy, or what Redis said a moment ago. body_bytes: of the body, or the most it may have.
+
+        Where there is no room, a request waits for a moment if others only wait for their clients.
+        """
+        until = time.monotonic() + ROOM_SECONDS
+        with self._room:
+            while True:
+                if (refusal := self.standing_refusal()) is not None:
+                    raise type(refusal)(refusal.message, refusal.retry_after)
+                lack = self._lack(body_bytes)
+                if not lack:
+                    break
+                if time.monotonic() > until or not self._let_go():
+                    raise ServerBusy(lack)
+                self._room.wait(LOOK_SECONDS)
+            visit = Visit(self, body_bytes)
+            self._inside.add(visit)
             self._bytes += body_bytes
-        return Visit(self, body_bytes)
+        return visit
+
+    def _lack(self, body_bytes: int) -> str:
+        """What there is no room for, for a person; empty if there is."""
+        if len(self._inside) >= self._max_requests:
+            return "This server has as many requests as it can wait for."
+        # Alone, a body that is larger than all of the room gets in: the limit on uploads has allowed it.
+        if self._bytes and self._bytes + body_bytes > self._max_bytes:
+            return "This server is reading as many uploads as its memory allows."
+        return ""
+
+    def _let_go(self) -> bool:
+        """Let go of those whose clients have been silent longest, if they have been for STALL_SECONDS: of one where
+        memory is lacking, of some where places are, for a crowd wants those. Whether anybody's client is waited for.
+        """
+        waiting = [
+            (client.waits_since, client)
+            for visit in self._inside
+            if (client := visit.client) is not None and client.waits_since is not None and not client.is_let_go
+        ]
+        silent_since = time.monotonic() - STALL_SECONDS
+        most = LET_GO_AT_A_TIME if len(self._inside) >= self._max_requests else 1
+        # By the first alone: connections have no order. It may have become None meanwhile.
+        for since, client in sorted(waiting, key=lambda one: one[0] or math.inf)[:most]:
+            if since is not None and since <= silent_since:
+                client.let_go()
+        return bool(waiting)
+
+    def _is_anybody_reading(self) -> bool:
+        """Whether room may be made; in the event loop, so not looked for each time that it asks."""
+        now = time.monotonic()
+        if now - self._looked_at > LOOK_SECONDS:
+            self._looked_at = now
+            # A copy: threads come and go meanwhile.
+            self._is_reading = any(
+                visit.client is not None and visit.client.waits_since is not None for visit in self._inside.copy()
+            )
+        return self._is_reading
 
     def _hold(self, own: int, body_bytes: int) -> None:
         """own: of the bytes that are counted, those of the request that is to hold so many more."""
-        with self._lock:
+        with self._room:
             if self._bytes > own and self._bytes + body_bytes > self._max_bytes:
                 raise ServerBusy("This server is reading as many uploads as its memory allows.")
             self._bytes += body_bytes
 
-    def _leave(self, requests: int, body_bytes: int) -> None:
-        with self._lock:
-            self._requests -= requests
+    def _decoded(self, body_bytes: int) -> None:
+        with self._room:
             self._bytes -= body_bytes
+            self._room.notify_all()
+
+    def _leave(self, visit: Visit) -> None:
+        with self._room:
+            self._inside.discard(visit)
+            self._room.notify_all()
 
 
 class Visit:
@@ -121,7 +180,7 @@ class Visit:
         # Called once the images are decoded and enqueued, or have failed to be: the request only waits from then on.
         self.on_decoded: Callable[[], object] = lambda: None
         # Its connection, where the server gives one away.
-        self.client: socket.socket | None = None
+        self.client: PacedSocket | None = None
         # Of the jobs that it sends.
         self.owner = EVERYBODY
         self._door = door
@@ -136,7 +195,7 @@ class Visit:
     def decoded(self) -> None:
         """The body's images have become pixels, and the body is let go."""
         body_bytes, self._bytes = self._bytes, 0
-        self._door._leave(0, body_bytes)
+        self._door._decoded(body_bytes)
         self.on_decoded()
 
     def __enter__(self) -> Visit:
@@ -144,4 +203,4 @@ class Visit:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.decoded()
-        self._door._leave(1, 0)
+        self._door._leave(self)

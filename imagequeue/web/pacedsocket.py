@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from imagequeue.errors import Unavailable
@@ -36,6 +37,9 @@ class PacedSocket(socket.socket):
     refusal: Unavailable | None = None
     # From `came` on, for the whole request.
     body_seconds = float("inf")
+    # Since when (of time.monotonic) a thread has been waiting for more of it, if one is; whether it has been let go.
+    waits_since: float | None = None
+    is_let_go = False
     # How many bytes of its body nobody has read, once it is answered; None: unknown.
     unread: int | None = 0
     # What is left of SEND_SECONDS, since when (of time.monotonic); time that the client does not take is given back.
@@ -91,9 +95,23 @@ class PacedSocket(socket.socket):
             except BlockingIOError:
                 self.settle()
         self.settimeout(left)
-        received = super().recv(size, flags)
+        self.waits_since = now
+        try:
+            received = super().recv(size, flags)
+        finally:
+            self.waits_since = None
+        if self.is_let_go and not received:
+            # It is here still, so this is not the end of what it sends.
+            raise TimeoutError("The request was silent, and others wanted its place.")
         self._received += len(received)
         return received
+
+    def let_go(self) -> None:
+        """Its client has been silent, and others want its place: whoever reads its request finds that it has ended."""
+        self.is_let_go = True
+        # The client may be gone already.
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_RD)
 
     def _recv_hurried(self, size: int) -> bytes:
         if not self._hurried:

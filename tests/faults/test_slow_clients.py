@@ -205,6 +205,17 @@ def test_the_kernel_holds_little_for_clients_that_take_nothing(system: System) -
         assert max(unsent(system)) < 256 * 1024
 
 
+def test_bodies_whose_clients_are_silent_give_their_places_to_others(system: System) -> None:
+    # More than there are threads; each of them would be waited for, for ten seconds.
+    lacking = head("POST /predict", "X-API-Key: k", "Content-Type: image/png", "Content-Length: 5000") + bytes(4999)
+    with ExitStack() as crowd:
+        for _ in range(3 * THREADS):
+            crowd.enter_context(connect(system)).sendall(lacking)
+        for number in range(5):
+            answer = system.predict(picture(number), **{"X-API-Key": "k"})
+            assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize(
     ("rest", "promised"), [(b"", b"close"), (b"0\r\n\r\n", b"keep-alive")], ids=["unfinished", "whole"]
 )

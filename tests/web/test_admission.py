@@ -26,6 +26,54 @@ def test_as_many_requests_as_allowed_are_inside_and_one_more_when_one_has_left(d
             pass
 
 
+class Silent:
+    """As much of a connection as is looked at: its client has sent nothing for so many seconds."""
+
+    def __init__(self, door: Admission, seconds: float, *, body_bytes: int = 1) -> None:
+        self.waits_since: float | None = time.monotonic() - seconds
+        self.is_let_go = False
+        self.visit = door.enter(body_bytes)
+        self.visit.client = self  # type: ignore[assignment]
+
+    def let_go(self) -> None:
+        self.is_let_go = True
+        self.visit.__exit__(None, None, None)
+
+
+def test_those_whose_clients_are_silent_give_their_places_to_others(door: Admission) -> None:
+    silent = [Silent(door, 3), Silent(door, 4)]
+    assert door.standing_refusal() is None, "there is room to be made"
+    with door.enter(1):
+        assert all(client.is_let_go for client in silent)
+
+
+def test_memory_is_given_up_by_whose_client_has_been_silent_longest() -> None:
+    door = Admission(max_requests=9, max_bytes=100, max_waiting=10)
+    first, second = Silent(door, 3, body_bytes=40), Silent(door, 4, body_bytes=40)
+    with door.enter(60):
+        assert (first.is_let_go, second.is_let_go) == (False, True)
+
+
+def test_whose_client_is_sending_keeps_its_place(door: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "ROOM_SECONDS", 0.05)
+    monkeypatch.setattr(admission, "STALL_SECONDS", 60)
+    sending = [Silent(door, 1) for _ in range(2)]
+    with pytest.raises(ServerBusy):
+        door.enter(1)
+    assert not any(client.is_let_go for client in sending)
+
+
+def test_where_all_wait_for_their_answers_the_next_is_refused_at_once(
+    door: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "ROOM_SECONDS", 3600)
+    for _ in range(2):
+        Silent(door, 9).waits_since = None
+    assert isinstance(door.standing_refusal(), ServerBusy)
+    with pytest.raises(ServerBusy):
+        door.enter(1)
+
+
 def test_what_a_request_unpacks_to_counts_and_alone_it_may_be_more_than_all_of_the_room(door: Admission) -> None:
     with door.enter(10) as alone:
         alone.hold(150)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import pytest
 from imagequeue.web import pacedsocket
 from imagequeue.web.pacedsocket import PacedSocket
 from imagequeue.web.unsent import UnsentAnswers
+from tests.support.system import eventually
 
 
 @pytest.fixture
@@ -49,6 +51,25 @@ def test_patience_ends_whether_nothing_comes_or_a_little(
 
     with pytest.raises(TimeoutError):
         trickle()
+
+
+def test_one_that_is_let_go_is_too_slow_and_not_at_its_end(pair: tuple[PacedSocket, socket.socket]) -> None:
+    paced, _ = pair
+    found: list[Exception] = []
+
+    def read() -> None:
+        try:
+            paced.recv(10)
+        except TimeoutError as error:
+            found.append(error)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    eventually(lambda: paced.waits_since is not None)
+    paced.let_go()
+    reading.join()
+    assert "others wanted its place" in str(*found)
+    assert paced.waits_since is None
 
 
 def test_a_client_that_keeps_the_least_rate_may_take_as_long_as_it_needs(
