@@ -211,9 +211,10 @@ def test_bodies_whose_clients_are_silent_give_their_places_to_others(system: Sys
     with ExitStack() as crowd:
         for _ in range(3 * THREADS):
             crowd.enter_context(connect(system)).sendall(lacking)
+        # Of so few places all may be changing hands at the moment: then it is refused, and comes again.
         for number in range(5):
-            answer = system.predict(picture(number), **{"X-API-Key": "k"})
-            assert answer.status_code == 200, answer.text
+            image = picture(number)
+            eventually(lambda image=image: system.predict(image, **{"X-API-Key": "k"}).status_code == 200)
 
 
 @pytest.mark.parametrize(
