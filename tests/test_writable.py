@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import redis
@@ -12,8 +11,8 @@ from imagequeue import writable
 from imagequeue.connections import connect
 from imagequeue.jobqueue import JobQueue
 from imagequeue.writable import WriteProbe
+from tests.support.jobs import unable_to_save
 from tests.support.redisserver import RedisServer
-from tests.support.system import eventually
 
 
 def probe_of(server: RedisServer) -> WriteProbe:
@@ -27,17 +26,6 @@ def test_a_redis_that_takes_writes_is_left_as_it_was(each_redis: RedisServer, cl
 
 def out_of_memory(client: redis.Redis) -> None:
     client.config_set("maxmemory", "1")
-
-
-def unable_to_save(client: redis.Redis) -> None:
-    # A directory is where the snapshot should be: what a full disk does, too, and to root as well.
-    directory = Path(client.config_get("dir")["dir"]) / "dump.rdb"
-    directory.mkdir()
-    (directory / "full").touch()
-    client.config_set("save", "3600 1")
-    client.set("something", "1")
-    client.bgsave()
-    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
 def replica(client: redis.Redis) -> None:

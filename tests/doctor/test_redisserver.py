@@ -6,15 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
 from imagequeue.doctor.check import Check
 from imagequeue.doctor.redisserver import checks
+from tests.support.jobs import unable_to_save
 from tests.support.redisserver import RedisServer, free_port
-from tests.support.system import eventually
 
 PASSWORD = "correct-horse/battery#staple"
 WRITTEN = "correct-horse%2Fbattery%23staple"
@@ -135,14 +134,7 @@ def test_a_full_one_fails_in_its_words(redis_server: RedisServer) -> None:
 
 def test_one_that_cannot_save_fails_in_its_words(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
-        # A folder stands where the snapshot goes, which stops root, too.
-        folder = Path(client.config_get("dir")["dir"]) / "dump.rdb"
-        folder.mkdir()
-        (folder / "full").touch()
-        client.config_set("save", "3600 1")
-        client.set("something", "1")
-        client.bgsave()
-        eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        unable_to_save(client)
     found = look(redis_server.url)
     assert found["redis"].status == "failed"
     assert "MISCONF" in found["redis"].found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import redis
 
 from imagequeue.job import Job, Prediction, Result
 from imagequeue.jobqueue import JobQueue
+from tests.support.system import eventually
 
 LEASE = 30.0
 # A bookkeeping key may change with time; what matters must not.
@@ -89,6 +91,17 @@ def fill_memory(client: redis.Redis) -> None:
 
 def free_memory(client: redis.Redis) -> None:
     client.config_set("maxmemory", "0")
+
+
+def unable_to_save(client: redis.Redis) -> None:
+    # A directory is where the snapshot should be: what a full disk does, too, and to root as well.
+    directory = Path(client.config_get("dir")["dir"]) / "dump.rdb"
+    directory.mkdir()
+    (directory / "full").touch()
+    client.config_set("save", "3600 1")
+    client.set("something", "1")
+    client.bgsave()
+    eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
 def junk_document() -> bytes:
