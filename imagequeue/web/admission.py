@@ -119,8 +119,12 @@ class Admission:
         """What there is no room for, for a person; empty if there is."""
         if len(self._inside) >= self._max_requests:
             return "This server has as many requests as it can wait for."
+        return self._lack_of_memory(body_bytes)
+
+    def _lack_of_memory(self, body_bytes: int, own: int = 0) -> str:
+        """As `_lack`. own: of the bytes that are counted, those of the request that is to hold so many more."""
         # Alone, a body that is larger than all of the room gets in: the limit on uploads has allowed it.
-        if self._bytes and self._bytes + body_bytes > self._max_bytes:
+        if self._bytes > own and self._bytes + body_bytes > self._max_bytes:
             return "This server is reading as many uploads as its memory allows."
         return ""
 
@@ -153,10 +157,10 @@ class Admission:
         return self._is_reading
 
     def _hold(self, own: int, body_bytes: int) -> None:
-        """own: of the bytes that are counted, those of the request that is to hold so many more."""
+        """Raises ServerBusy. own: see `_lack_of_memory`."""
         with self._room:
-            if self._bytes > own and self._bytes + body_bytes > self._max_bytes:
-                raise ServerBusy("This server is reading as many uploads as its memory allows.")
+            if lack := self._lack_of_memory(body_bytes, own):
+                raise ServerBusy(lack)
             self._bytes += body_bytes
 
     def _decoded(self, body_bytes: int) -> None:
